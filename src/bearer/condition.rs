@@ -17,6 +17,8 @@ pub(super) enum Condition {
     Role {
         from: ScopeClaim,
         role: Box<str>,
+        /// The organization in which the role is required, if the claim states it.
+        organization: Option<Box<str>>,
         id: Option<ConditionId>,
     },
     Claim {
@@ -30,18 +32,23 @@ pub(super) enum Condition {
 type ClaimCheck = Arc<dyn Fn(&dyn Any) -> Option<bool> + Send + Sync>;
 
 impl Condition {
-    /// Requires one of the values of the claim to equal `role`.
-    pub(super) fn role(from: ScopeClaim, role: &str) -> Result<Self, ConfigError> {
-        if role.is_empty() || role.contains(' ') || !from.is_named() {
+    /// Requires one of the values of the claim to equal `role`, in this organization if there is one.
+    pub(super) fn role(
+        from: ScopeClaim,
+        role: &str,
+        organization: Option<&str>,
+    ) -> Result<Self, ConfigError> {
+        if role.is_empty() || organization == Some("") || !from.is_named() {
             return Err(ConfigError::Setting {
                 setting: "role",
                 value: format!("{role} in {}", from.describe()),
-                reason: "the role and the claim must not be empty, and the role must not contain a space",
+                reason: "the role, the organization and the claim must not be empty",
             });
         }
         Ok(Self::Role {
             from,
             role: role.into(),
+            organization: organization.map(Box::from),
             id: ConditionId::next(),
         })
     }
@@ -70,11 +77,20 @@ impl Condition {
         typed_claims: impl Fn() -> Option<&'a dyn Any>,
     ) -> Result<(), Refusal> {
         let (is_met, description) = match self {
-            Self::Role { from, role, id } => {
+            Self::Role {
+                from,
+                role,
+                organization,
+                id,
+            } => {
                 let has_role = || {
                     // Cannot fail: the claims were parsed when the token was verified.
                     let claims = parse_object(token_info.claims.as_json().as_bytes());
-                    from.values(&claims.unwrap_or_default()).contains(&&**role)
+                    let claims = claims.unwrap_or_default();
+                    match organization {
+                        Some(organization) => from.has_role_in(&claims, role, organization),
+                        None => from.has_role(&claims, role),
+                    }
                 };
                 (token_info.cache.meets(*id, has_role), NO_ROLE)
             }
@@ -101,7 +117,18 @@ const WRONG_TYPE: &str =
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Role { from, role, .. } => write!(f, "role {role} in {}", from.describe()),
+            Self::Role {
+                from,
+                role,
+                organization,
+                ..
+            } => {
+                write!(f, "role {role}")?;
+                if let Some(organization) = organization {
+                    write!(f, " of organization {organization}")?;
+                }
+                write!(f, " in {}", from.describe())
+            }
             Self::Claim { description, .. } => write!(f, "unless: {description}"),
         }
     }

@@ -103,20 +103,63 @@ impl Policy {
         Self::empty().and_role(from, role)
     }
 
-    /// Also requires a role: `role` must equal one of the values of the claim `from`, in any form that [`ScopeClaim`]
-    /// reads. Examples of claims: `"roles"`, or `ScopeClaim::nested(["realm_access", "roles"])` for Keycloak.
+    /// Requires a role in one organization, without any scope; see
+    /// [`and_role_in_organization`](Self::and_role_in_organization), also for errors.
+    pub fn role_in_organization(
+        from: impl Into<ScopeClaim>,
+        role: &str,
+        organization: &str,
+    ) -> Result<Self, ConfigError> {
+        Self::empty().and_role_in_organization(from, role, organization)
+    }
+
+    /// Also requires a role: the claim `from` must be `role`, or an array of strings that contains it. Neither is split
+    /// at spaces. Examples of claims: `"roles"`, or `ScopeClaim::nested(["realm_access", "roles"])` for Keycloak.
+    ///
+    /// A claim that is an object grants no role: the objects of Zitadel state in which organizations a user has a role,
+    /// so the name of the role alone would let the administrators of every organization in. Use
+    /// [`and_role_in_organization`](Self::and_role_in_organization).
     ///
     /// Other requests are rejected with 403 `insufficient_scope`. The response does not contain the name of the role.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] if the claim has no name, or the role is empty or contains a space.
+    /// [`ConfigError::Setting`] if the claim has no name, or the role is empty.
     pub fn and_role(
         mut self,
         from: impl Into<ScopeClaim>,
         role: &str,
     ) -> Result<Self, ConfigError> {
-        self.conditions.push(Condition::role(from.into(), role)?);
+        let condition = Condition::role(from.into(), role, None)?;
+        self.conditions.push(condition);
+        Ok(self)
+    }
+
+    /// Also requires a role in one organization, from a claim that maps each role to the organizations in which the user
+    /// has it, as in the tokens of Zitadel: `{"admin": {"168096": "acme.example.com"}}`.
+    ///
+    /// The description of the organization must be a string that is not empty; its content is not compared. Other
+    /// requests are rejected with 403 `insufficient_scope`. The response contains neither role nor organization.
+    ///
+    /// ```
+    /// use tower_oauth::bearer::Policy;
+    ///
+    /// let roles = "urn:zitadel:iam:org:project:roles";
+    /// let policy = Policy::role_in_organization(roles, "admin", "168096")?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] if the claim has no name, or the role or the organization is empty.
+    pub fn and_role_in_organization(
+        mut self,
+        from: impl Into<ScopeClaim>,
+        role: &str,
+        organization: &str,
+    ) -> Result<Self, ConfigError> {
+        let condition = Condition::role(from.into(), role, Some(organization))?;
+        self.conditions.push(condition);
         Ok(self)
     }
 

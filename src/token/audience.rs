@@ -1,5 +1,7 @@
 //! The audience check.
 
+use url::Url;
+
 use crate::ConfigError;
 use crate::protocol::claims::RegisteredClaims;
 
@@ -13,6 +15,10 @@ use crate::protocol::claims::RegisteredClaims;
 #[non_exhaustive]
 pub enum Audience {
     /// `aud` must contain one of these, compared byte for byte.
+    ///
+    /// Of a URL without a path, such as `https://api.example.com`, the spelling with a slash at its end is accepted
+    /// too, and the reverse: both identify the same resource (RFC 3986 §6.2.3), and clients differ in the one that they
+    /// request.
     AnyOf(Vec<String>),
     /// `client_id` must be one of these, compared byte for byte, and there must be no `aud`. For
     /// authorization servers that send no `aud`, such as Amazon Cognito.
@@ -60,7 +66,8 @@ impl Audience {
         Self::Clients(client_ids.into_iter().map(Into::into).collect())
     }
 
-    pub(crate) fn checked(self) -> Result<Self, ConfigError> {
+    /// Checks the values, and adds the other spelling of each bare origin.
+    pub(crate) fn checked(mut self) -> Result<Self, ConfigError> {
         let reject = |value: &str, reason| {
             Err(ConfigError::Audience {
                 value: value.to_owned(),
@@ -73,6 +80,14 @@ impl Audience {
             }
             if let Some(empty) = audiences.iter().find(|one| one.trim().is_empty()) {
                 return reject(empty, "it must not be empty");
+            }
+        }
+        if let Self::AnyOf(audiences) = &mut self {
+            let others: Vec<_> = audiences.iter().filter_map(|one| respelled(one)).collect();
+            for other in others {
+                if !audiences.contains(&other) {
+                    audiences.push(other);
+                }
             }
         }
         Ok(self)
@@ -102,6 +117,45 @@ impl Audience {
                         .is_some_and(|sent| accepted.iter().any(|one| *sent == **one))
             }
             Self::Unchecked => true,
+        }
+    }
+}
+
+/// Returns a URL that is an origin without a path in its other spelling: with or without the slash at its end.
+fn respelled(audience: &str) -> Option<String> {
+    let url = Url::parse(audience).ok()?;
+    let is_web = ["https", "http"].contains(&url.scheme());
+    let bare = audience.strip_suffix('/').unwrap_or(audience);
+    if !is_web || !bare.eq_ignore_ascii_case(&url.origin().ascii_serialization()) {
+        return None;
+    }
+    Some(match audience.ends_with('/') {
+        true => bare.to_owned(),
+        false => format!("{audience}/"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_origin_without_a_path_has_another_spelling() {
+        for (audience, other) in [
+            ("https://api.example.com", Some("https://api.example.com/")),
+            ("https://api.example.com/", Some("https://api.example.com")),
+            ("https://API.example.com", Some("https://API.example.com/")),
+            ("http://localhost:3000", Some("http://localhost:3000/")),
+            ("https://api.example.com/v1", None),
+            ("https://api.example.com/v1/", None),
+            ("https://api.example.com//", None),
+            ("https://api.example.com?a", None),
+            ("https://api.example.com/#a", None),
+            ("https://user@api.example.com", None),
+            ("api://default", None),
+            ("api", None),
+        ] {
+            assert_eq!(respelled(audience).as_deref(), other, "{audience}");
         }
     }
 }

@@ -102,7 +102,7 @@ impl<'a> UnverifiedToken<'a> {
         }
         let registered =
             RegisteredClaims::read_within(&text, &payload).map_err(|_| VerifyErrorKind::Claims)?;
-        let markers = TypeMarkers::read(&payload);
+        let markers = TypeMarkers::read(jws.media_type(), &payload);
         let mapped = mapping.map(|mapping| mapping.read(&payload));
         let mapped = mapped.unwrap_or_default();
         let validity = check_times(&registered, now.unix_seconds(server.clock()), rules)?;

@@ -15,8 +15,14 @@ use crate::protocol::json::{Json, Object};
 /// token is `typ: at+jwt` ([RFC 9068 §2.1]). For authorization servers that do not send it, choose the profile that
 /// checks the mark of their access tokens; the profile is never detected automatically.
 ///
-/// Every profile rejects a token that states that it is another one: by `at_hash`, `c_hash` or `s_hash`, or by a
-/// `typ`, `token_use`, `token_type` or `tokenName` that names ID, refresh or logout tokens.
+/// Every profile rejects a token that states that it is another one: by `events` or `s_hash`, or by a `typ`,
+/// `token_use`, `token_type` or `tokenName` that names ID, refresh or logout tokens. Of the other claims of ID tokens,
+/// `nonce`, `at_hash` and `c_hash` are ignored beside a mark that only access tokens have: `typ: at+jwt`, Keycloak's
+/// `typ` or Cognito's `token_use`. A mark that is `null` or empty is none.
+///
+/// Tokens that are bound to a key (DPoP, claim `cnf.jkt`) or to a certificate (`cnf.x5t#S256`) are accepted by every
+/// profile, with the proof of possession that [`BearerLayer::with_dpop`](crate::BearerLayer::with_dpop) or
+/// [`with_mtls`](crate::BearerLayer::with_mtls) checks.
 ///
 /// [RFC 9068 §2.1]: https://www.rfc-editor.org/rfc/rfc9068#section-2.1
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,7 +33,11 @@ pub enum TokenProfile {
     Rfc9068,
     /// As `Rfc9068`, and also requires `sub`, `client_id`, `iat` and `jti` (RFC 9068 §2.2).
     Rfc9068Full,
-    /// Keycloak: `typ` in the header is `JWT` or absent, and the claim `typ` is `Bearer`.
+    /// Keycloak: `typ` in the header is `JWT`, `at+jwt` or absent, and the claim `typ` is `Bearer`, or `DPoP` in a token
+    /// that is bound to a key.
+    ///
+    /// Use it also for clients with the setting "Use "at+jwt" as access token header type": the client is still in
+    /// `azp`, which [`Rfc9068`](Self::Rfc9068) does not read.
     Keycloak,
     /// Microsoft Entra ID, tokens of version 1.0 and 2.0: requires `scp` or `roles`, and the client in `azp` or
     /// `appid`. Scopes are read from `scp`. App roles are not read as scopes, since they state what a user may do, not
@@ -35,6 +45,25 @@ pub enum TokenProfile {
     ///
     /// A token without `scp` is a client-credentials token. If the client has no role, the token has neither `scp` nor
     /// `roles` and is rejected.
+    ///
+    /// The registration of the API (`requestedAccessTokenVersion` of its manifest) decides about the version, and with
+    /// it about the issuer. While both are in use, accept both:
+    ///
+    /// ```
+    /// use tower_oauth::token::{JwtVerifier, TokenProfile, Verifier};
+    /// use tower_oauth::{AuthorizationServer, BearerLayer};
+    ///
+    /// let tenant = "7e6b25a1-0a3d-4b4f-9c1e-2f4d5c6b7a89";
+    /// let v1 = AuthorizationServer::new(&format!("https://sts.windows.net/{tenant}/"))?;
+    /// let v2 = AuthorizationServer::new(&format!("https://login.microsoftonline.com/{tenant}/v2.0"))?;
+    /// let layer = BearerLayer::new(Verifier::issuers([
+    ///     JwtVerifier::new(&v1, "api://orders")?.with_profile(TokenProfile::Entra),
+    ///     // `aud` is the application id of the API.
+    ///     JwtVerifier::new(&v2, "0c5a1b7e-91a4-4b43-8a55-13a1f2d3c4b5")?
+    ///         .with_profile(TokenProfile::Entra),
+    /// ])?);
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
     Entra,
     /// Okta, a custom authorization server: requires `cid` and `scp`. Scopes are read from `scp`.
     ///
@@ -79,8 +108,18 @@ impl TokenProfile {
         claims: &RegisteredClaims,
         markers: &TypeMarkers,
     ) -> Result<(), VerifyErrorKind> {
-        if markers.other_type || (markers.nonce && self != Self::Generic) {
+        let has_strong_mark = markers.at_jwt
+            || match self {
+                Self::Keycloak => markers.typ_bearer || markers.typ_dpop,
+                Self::Cognito => markers.token_use_access,
+                _ => false,
+            };
+        let is_like_id_token = markers.hash || (markers.nonce && self != Self::Generic);
+        if markers.other_type || (is_like_id_token && !has_strong_mark) {
             return Err(VerifyErrorKind::NotAnAccessToken);
+        }
+        if markers.typ_dpop && !markers.has_proof_key() {
+            return Err(VerifyErrorKind::Bound);
         }
         let has_grant = markers.scope || markers.scp || markers.permissions;
         let is_marked = match self {
@@ -96,7 +135,7 @@ impl TokenProfile {
                     Err(VerifyErrorKind::Claims)
                 };
             }
-            Self::Keycloak => markers.typ_bearer,
+            Self::Keycloak => markers.typ_bearer || markers.typ_dpop,
             // `roles` alone is not enough: if an application is both client and API, its ID tokens have the roles of
             // the user.
             Self::Entra => (markers.scp || markers.roles) && (markers.azp || markers.appid),
@@ -135,6 +174,7 @@ impl TokenProfile {
     /// (RFC 9068 §5).
     pub(super) fn is_client_only(self, markers: &TypeMarkers) -> bool {
         match self {
+            // Keycloak has no sign: `sub` is the identifier of the client's service account.
             // Here `sub` is the object ID of the client's service principal.
             Self::Entra => !markers.scp,
             // Here `sub` is the client identifier followed by `@clients`.
@@ -154,13 +194,21 @@ impl TokenProfile {
 }
 
 /// The claims that distinguish access tokens from other tokens, recorded when the payload is parsed.
-#[derive(Clone, Copy, Debug)]
+///
+/// A mark of an access token counts only if it is not empty. What marks another token counts if it is present.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TypeMarkers {
     /// The token states that it is an ID, refresh or logout token.
     other_type: bool,
+    /// `at_hash` or `c_hash`.
+    hash: bool,
     nonce: bool,
+    /// `typ` in the header is `at+jwt`.
+    at_jwt: bool,
     /// The claim `typ` is `Bearer`.
     typ_bearer: bool,
+    /// The claim `typ` or `token_type` is `DPoP`.
+    typ_dpop: bool,
     /// The claim `token_use` is `access`.
     token_use_access: bool,
     scope: bool,
@@ -180,33 +228,57 @@ pub(crate) struct TypeMarkers {
 }
 
 impl TypeMarkers {
-    pub(super) fn read(payload: &Object<'_>) -> Self {
-        let has = |name| payload.member(name).is_some();
-        let is = |name, value| payload.member(name).and_then(Json::as_str) == Some(value);
-        Self {
-            other_type: states_other_type(payload),
-            nonce: has("nonce"),
-            typ_bearer: is("typ", "Bearer"),
-            token_use_access: is("token_use", "access"),
-            scope: has("scope"),
-            scp: has("scp"),
-            permissions: has("permissions"),
-            roles: has("roles"),
-            client_id: has("client_id"),
-            azp: has("azp"),
-            appid: has("appid"),
-            cid: has("cid"),
-            tid: has("tid"),
-            client_credentials: is("gty", "client-credentials"),
-            confirmation: payload
-                .member("cnf")
-                .map(|cnf| Confirmation::read(cnf).ok()),
+    pub(super) fn read(media_type: Option<&str>, payload: &Object<'_>) -> Self {
+        let mut markers = Self {
+            at_jwt: media_type.is_some_and(|sent| same_media_type(sent, "at+jwt")),
+            ..Self::default()
+        };
+        for (name, value) in payload.iter() {
+            let is = |expected| value.as_str() == Some(expected);
+            markers.other_type |= states_other_type(name, value);
+            match name {
+                "nonce" => markers.nonce = true,
+                "at_hash" | "c_hash" => markers.hash = true,
+                "typ" => {
+                    markers.typ_bearer = is("Bearer");
+                    markers.typ_dpop |= states_dpop(value);
+                }
+                "token_type" => markers.typ_dpop |= states_dpop(value),
+                "token_use" => markers.token_use_access = is("access"),
+                "gty" => markers.client_credentials = is("client-credentials"),
+                "scope" => markers.scope = is_filled(value),
+                "scp" => markers.scp = is_filled(value),
+                "permissions" => markers.permissions = is_filled(value),
+                "roles" => markers.roles = is_filled(value),
+                "client_id" => markers.client_id = is_filled(value),
+                "azp" => markers.azp = is_filled(value),
+                "appid" => markers.appid = is_filled(value),
+                "cid" => markers.cid = is_filled(value),
+                "tid" => markers.tid = is_filled(value),
+                "cnf" => markers.confirmation = Some(Confirmation::read(value).ok()),
+                _ => {}
+            }
         }
+        markers
+    }
+
+    /// Returns whether the token is bound to the key of DPoP proofs, without which a layer does not accept it.
+    fn has_proof_key(&self) -> bool {
+        let confirmation = self.confirmation.flatten();
+        confirmation.is_some_and(|one| one.jwk_thumbprint.is_some())
     }
 }
 
-/// The members in which authorization servers state the type of a token.
-const TYPE_MEMBERS: [&str; 4] = ["typ", "token_use", "token_type", "tokenName"];
+/// Returns whether a mark has content. Serializers print `null`, `""`, `[]` or `{}` for what is not set.
+fn is_filled(value: &Json<'_>) -> bool {
+    match value {
+        Json::Null => false,
+        Json::String(text) => !text.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        Json::Object(members) => !members.is_empty(),
+        _ => true,
+    }
+}
 
 /// The values for other tokens than access tokens, compared without case.
 const OTHER_TYPES: [&str; 8] = [
@@ -220,23 +292,49 @@ const OTHER_TYPES: [&str; 8] = [
     "logout_token",
 ];
 
-/// Hashes of values issued together with the token: only ID tokens have them (OpenID Connect Core §3.1.3.6, FAPI 1.0
-/// Advanced §5.1.1).
-const HASH_MEMBERS: [&str; 3] = ["at_hash", "c_hash", "s_hash"];
-
-/// Returns whether the members of a token or of an introspection response state that it is an ID, refresh or logout
+/// Returns whether a member of a token or of an introspection response states that the token is an ID, refresh or logout
 /// token. `false` does not prove that it is an access token.
-pub(super) fn states_other_type(members: &Object<'_>) -> bool {
-    let has_other_type = |name: &&str| {
-        let stated = members.member(name).and_then(Json::as_str);
-        stated.is_some_and(|stated| {
+fn states_other_type(name: &str, value: &Json<'_>) -> bool {
+    match name {
+        // The members in which authorization servers state the type of a token.
+        "typ" | "token_use" | "token_type" | "tokenName" => value.as_str().is_some_and(|stated| {
             OTHER_TYPES
                 .iter()
                 .any(|one| stated.eq_ignore_ascii_case(one))
-        })
-    };
-    let has_hash = HASH_MEMBERS
-        .iter()
-        .any(|name| members.member(name).is_some());
-    has_hash || TYPE_MEMBERS.iter().any(has_other_type)
+        }),
+        // Only logout and security event tokens have `events` (RFC 8417 §2.2), only ID tokens a hash of `state`
+        // (FAPI 1.0 Advanced §5.1.1).
+        "events" | "s_hash" => true,
+        _ => false,
+    }
+}
+
+/// Returns whether a `typ` or `token_type` states that the token is bound to the key of DPoP proofs (RFC 9449 §5).
+fn states_dpop(value: &Json<'_>) -> bool {
+    let stated = value.as_str();
+    stated.is_some_and(|stated| stated.eq_ignore_ascii_case("DPoP"))
+}
+
+/// The type of a token according to an introspection response, which need not have the type of the token itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct IntrospectedType {
+    /// The response states that it is an ID, refresh or logout token.
+    pub(super) is_other: bool,
+    /// The response states that it is bound to the key of DPoP proofs.
+    pub(super) is_dpop: bool,
+}
+
+impl IntrospectedType {
+    pub(super) fn read(members: &Object<'_>) -> Self {
+        // Only ID tokens have hashes of what is issued with them (OpenID Connect Core §3.1.3.6).
+        let is_hash = |name| ["at_hash", "c_hash"].contains(&name);
+        let mut members_of_other = members.iter();
+        Self {
+            is_other: members_of_other
+                .any(|(name, value)| is_hash(name) || states_other_type(name, value)),
+            is_dpop: members
+                .iter()
+                .any(|(name, value)| ["typ", "token_type"].contains(&name) && states_dpop(value)),
+        }
+    }
 }

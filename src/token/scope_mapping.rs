@@ -4,7 +4,7 @@ use crate::ConfigError;
 use crate::protocol::ScopeSet;
 use crate::protocol::json::{Json, Object};
 
-/// A claim whose values are read as scopes, by name or by path.
+/// A claim whose values are read as scopes or roles, by name or by path.
 ///
 /// The default is `scope`, which must be a string ([RFC 9068 §2.2.3]). Other claims are read only if they are
 /// configured, in one of two forms:
@@ -14,7 +14,9 @@ use crate::protocol::json::{Json, Object};
 ///
 /// Any other value grants nothing, including an array with an element that is not a string. Elements that are empty or
 /// contain a space are ignored, because a space separates scopes in the printed form. The scopes of several claims are
-/// merged and cannot be distinguished afterwards, so configure only claims with the same meaning.
+/// merged and cannot be distinguished afterwards, so configure only claims with the same meaning. Roles
+/// ([`Policy::and_role`](crate::bearer::Policy::and_role)) are compared as they are: neither strings nor elements are
+/// split at spaces.
 ///
 /// ```
 /// use tower_oauth::token::{JwtVerifier, ScopeClaim};
@@ -50,15 +52,40 @@ impl ScopeClaim {
         }
     }
 
-    /// Returns the scopes in the claim, or none if the claim is missing or has another form.
-    pub(crate) fn values<'a>(&self, claims: &'a Object<'_>) -> Vec<&'a str> {
-        let Some((last, outer)) = self.path.split_last() else {
-            return Vec::new();
-        };
+    /// Returns the claim as it is, if it is present.
+    pub(super) fn find<'a, 'b>(&self, claims: &'a Object<'b>) -> Option<&'a Json<'b>> {
+        let (last, outer) = self.path.split_last()?;
         let inside = outer.iter().try_fold(claims, |object, name| {
             object.member(name).and_then(Json::as_object)
         });
-        match inside.and_then(|object| object.member(last)) {
+        inside.and_then(|object| object.member(last))
+    }
+
+    /// Returns whether the claim contains a role: it is a string that equals the role, or an array of strings with such
+    /// an element. Unlike scopes, neither is split at spaces, because names of roles contain them.
+    pub(crate) fn has_role(&self, claims: &Object<'_>, role: &str) -> bool {
+        match self.find(claims) {
+            Some(Json::String(one)) => *one == *role,
+            Some(Json::Array(items)) => {
+                let roles: Option<Vec<&str>> = items.iter().map(Json::as_str).collect();
+                roles.unwrap_or_default().contains(&role)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns whether the claim contains a role in an organization: it is an object of roles, each of which is an object
+    /// of organizations with a description of each. The role alone would let users of every organization in.
+    pub(crate) fn has_role_in(&self, claims: &Object<'_>, role: &str, organization: &str) -> bool {
+        let roles = self.find(claims).and_then(Json::as_object);
+        let organizations = roles.and_then(|roles| roles.member(role)?.as_object());
+        let description = organizations.and_then(|all| all.member(organization)?.as_str());
+        description.is_some_and(|description| !description.is_empty())
+    }
+
+    /// Returns the scopes in the claim, or none if the claim is missing or has another form.
+    pub(crate) fn values<'a>(&self, claims: &'a Object<'_>) -> Vec<&'a str> {
+        match self.find(claims) {
             Some(Json::String(list)) => list.split(' ').filter(|one| !one.is_empty()).collect(),
             Some(Json::Array(items)) => {
                 let values: Option<Vec<&str>> = items.iter().map(Json::as_str).collect();
@@ -143,7 +170,10 @@ pub(crate) struct MappedClaims {
 
 impl ClaimMapping {
     pub(crate) fn read(&self, claims: &Object<'_>) -> MappedClaims {
-        let text = |name: &&str| claims.member(name).and_then(Json::as_str);
+        let text = |name: &&str| {
+            let text = claims.member(name).and_then(Json::as_str);
+            text.filter(|text| !text.is_empty())
+        };
         MappedClaims {
             scopes: self.scopes.as_ref().map(|mapping| mapping.read(claims)),
             client: self.clients.iter().find_map(text).map(Box::from),
@@ -200,6 +230,57 @@ mod tests {
             let mapping = ScopeMapping::new([claim]).unwrap();
             let claims = parse_object(json.as_bytes()).unwrap();
             assert_eq!(mapping.read(&claims).to_string(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn roles_are_never_split_and_a_role_of_one_organization_is_none_of_another() {
+        let zitadel = ScopeClaim::named("urn:zitadel:iam:org:project:roles");
+        for (claim, role, organization, expected) in [
+            (r#""Order Clerk""#, "Order Clerk", None, true),
+            (r#""Order Clerk""#, "Clerk", None, false),
+            (r#"["Order Clerk","b"]"#, "Order Clerk", None, true),
+            (r#"["Order Clerk","b"]"#, "Clerk", None, false),
+            (r#"["b",1]"#, "b", None, false),
+            (r#"{"b":{"1":"a.test"}}"#, "b", None, false),
+            (r#"{"b":{"1":"a.test"}}"#, "b", Some("1"), true),
+            (r#"{"b":{"1":"a.test"}}"#, "b", Some("2"), false),
+            (r#"{"b":{"1":"a.test"}}"#, "c", Some("1"), false),
+            (
+                r#"{"b":{"1":null,"2":false,"3":{},"4":""}}"#,
+                "b",
+                Some("1"),
+                false,
+            ),
+            (
+                r#"{"b":{"1":null,"2":false,"3":{},"4":""}}"#,
+                "b",
+                Some("2"),
+                false,
+            ),
+            (
+                r#"{"b":{"1":null,"2":false,"3":{},"4":""}}"#,
+                "b",
+                Some("3"),
+                false,
+            ),
+            (
+                r#"{"b":{"1":null,"2":false,"3":{},"4":""}}"#,
+                "b",
+                Some("4"),
+                false,
+            ),
+            (r#"{"b":null}"#, "b", Some("1"), false),
+            (r#"{"b":["1"]}"#, "b", Some("1"), false),
+            (r#"["b"]"#, "b", Some("1"), false),
+        ] {
+            let json = format!(r#"{{"urn:zitadel:iam:org:project:roles":{claim}}}"#);
+            let claims = parse_object(json.as_bytes()).unwrap();
+            let found = match organization {
+                None => zitadel.has_role(&claims, role),
+                Some(organization) => zitadel.has_role_in(&claims, role, organization),
+            };
+            assert_eq!(found, expected, "{claim} {role} {organization:?}");
         }
     }
 

@@ -135,6 +135,10 @@ impl<C> VerifiedToken<C> {
     /// This is so if `sub` and `client_id` are equal ([RFC 9068 §5], [RFC 9700 §4.15]), or if the profile has
     /// another sign (Entra: no `scp`; Auth0: `gty`).
     ///
+    /// `false` does not prove that the token represents a user: a token without `sub` has nothing to compare, and in
+    /// Keycloak's tokens `sub` is the service account of the client. Code that acts for a user needs a
+    /// [`subject`](Self::subject) that it knows as a user.
+    ///
     /// [RFC 9068 §5]: https://www.rfc-editor.org/rfc/rfc9068#section-5
     /// [RFC 9700 §4.15]: https://www.rfc-editor.org/rfc/rfc9700#section-4.15
     pub fn is_client_only(&self) -> bool {

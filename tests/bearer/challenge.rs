@@ -49,7 +49,7 @@ async fn each_refusal_has_its_exact_challenge() {
         ("signature", mint().with_wrong_key().sign(), 401, description("the signature of the access token cannot be verified")),
         ("key", mint().with_key(&TestSigningKey::generate(Algorithm::Es256)).sign(), 401, description("the signature of the access token cannot be verified")),
         ("type", mint().with_header("typ", "JWT").sign(), 401, description("the token is not an access token")),
-        ("ID token", mint().with_claim("nonce", "n").sign(), 401, description("the token is not an access token")),
+        ("ID token", mint().with_claim("token_use", "id").sign(), 401, description("the token is not an access token")),
         ("bound", bound().sign(), 401, description("proof of possession is missing")),
         ("malformed", "junk".to_owned(), 401, description("the access token is malformed or unsupported")),
         (

@@ -441,7 +441,8 @@ async fn the_audience_must_match_exactly() {
         ),
         case("true", aud(json!(true)), CLAIMS),
         case("another", aud(json!(["other"])), AUDIENCE_OTHER),
-        case("a slash behind", aud(json!(me("/"))), AUDIENCE_OTHER),
+        case("a slash behind", aud(json!(me("/"))), Outcome::Accepted),
+        case("two slashes behind", aud(json!(me("//"))), AUDIENCE_OTHER),
         case("longer", aud(json!(me(".evil.test"))), AUDIENCE_OTHER),
         case(
             "shorter",
@@ -609,25 +610,20 @@ async fn other_tokens_are_not_accepted_as_access_tokens() {
     let cases = [
         case("an ID token", id_token().sign(), kind),
         case("for us", for_us().sign(), kind),
-        case("called an access token", at(for_us()), NOT_ACCESS),
+        // The type outweighs claims that some servers copy into access tokens, but no statement of another type.
+        case("nonce and at_hash", at(for_us()), Outcome::Accepted),
         case(
-            "with at_hash alone",
-            at(for_us().without_claim("nonce")),
+            "an ID token by its claims",
+            at(for_us().with_claim("typ", "ID")),
             NOT_ACCESS,
         ),
+        case("s_hash", at(for_us().with_claim("s_hash", "x")), NOT_ACCESS),
         case(
-            "with nonce alone",
-            at(for_us().without_claim("at_hash")),
+            "events that are null",
+            at(good(&server).with_claim("events", json!(null))),
             NOT_ACCESS,
         ),
-        case(
-            "with c_hash",
-            at(for_us()
-                .without_claim("nonce")
-                .without_claim("at_hash")
-                .with_claim("c_hash", "x")),
-            NOT_ACCESS,
-        ),
+        case("called a logout token", at(logout()), NOT_ACCESS),
         case(
             "a logout token",
             logout().with_header("typ", "logout+jwt").sign(),
@@ -676,8 +672,8 @@ async fn other_tokens_are_not_accepted_as_access_tokens() {
             NOT_ACCESS,
         ),
         case(
-            "an ID token with typ Bearer",
-            for_us().with_claim("typ", "Bearer").sign(),
+            "an ID token with typ bearer",
+            for_us().with_claim("typ", "bearer").sign(),
             NOT_ACCESS,
         ),
         case(

@@ -203,9 +203,12 @@ async fn an_opaque_token_is_bound_by_its_introspection_response() {
     assert_eq!(stolen.kind(), Some(VerifyErrorKind::DpopKey));
     assert_eq!(server.count(Endpoint::Introspection), 1);
 
+    // Some servers respond with the type that the token would have without the binding.
     let bearer = client.mint().with_claim("token_type", "Bearer").opaque();
     let answer = show(&api, &bearer, &client.proof("/", &bearer).sign()).await;
-    assert_eq!(answer.said(), "401 Bearer DPoP=invalid_token");
+    assert_eq!(answer.said(), "200");
+    let answer = present(&api, &bearer).await;
+    assert_eq!(answer.said(), "401 Bearer=invalid_token DPoP");
     let unbound = good(&server).with_claim("token_type", "DPoP").opaque();
     let answer = show(&api, &unbound, &client.proof("/", &unbound).sign()).await;
     assert_eq!(answer.said(), "401 Bearer DPoP=invalid_token");

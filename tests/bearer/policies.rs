@@ -109,9 +109,11 @@ async fn a_condition_receives_the_claims_type_of_the_layer() {
 async fn a_role_must_equal_a_value_of_its_claim() {
     let server = server();
     let keycloak = ScopeClaim::nested(["realm_access", "roles"]);
+    let tenant = Policy::role_in_organization("roles", "order clerk", "1");
     let api = Router::new()
         .route("/roles", guarded(Policy::role("roles", "clerk").unwrap()))
         .route("/realm", guarded(Policy::role(keycloak, "clerk").unwrap()))
+        .route("/tenant", guarded(tenant.unwrap()))
         .layer(layer(&server));
     for (name, path, claim, value, expect) in [
         (
@@ -125,7 +127,7 @@ async fn a_role_must_equal_a_value_of_its_claim() {
             "a string",
             "/roles",
             "roles",
-            json!("a clerk"),
+            json!("clerk"),
             Outcome::Accepted,
         ),
         (
@@ -147,6 +149,27 @@ async fn a_role_must_equal_a_value_of_its_claim() {
             "/roles",
             "roles",
             json!(["Clerk"]),
+            Outcome::InsufficientScope,
+        ),
+        (
+            "part of a string",
+            "/roles",
+            "roles",
+            json!("a clerk"),
+            Outcome::InsufficientScope,
+        ),
+        (
+            "the role of one organization",
+            "/tenant",
+            "roles",
+            json!({ "order clerk": { "1": "a.test" } }),
+            Outcome::Accepted,
+        ),
+        (
+            "the role of another organization",
+            "/tenant",
+            "roles",
+            json!({ "order clerk": { "2": "b.test" } }),
             Outcome::InsufficientScope,
         ),
         (
@@ -298,7 +321,7 @@ fn a_policy_prints_its_requirements_and_cannot_be_empty() {
         Policy::any_of_all(["a", ""]),
         Policy::all("a\"b"),
         Policy::role("roles", ""),
-        Policy::role("roles", "two words"),
+        Policy::role_in_organization("roles", "clerk", ""),
         Policy::role("", "clerk"),
         Policy::claim("", paid),
         Policy::claim("a \"quote\"", paid),

@@ -431,7 +431,8 @@ fn a_document_that_contradicts_the_layer_is_rejected() {
     };
     let of = |resource| metadata(&server, resource);
     assert!(fits(layer(&server), of(AUDIENCE)));
-    for resource in ["https://api.example.test/", "https://other.example.test"] {
+    assert!(fits(layer(&server), of("https://api.example.test/")));
+    for resource in ["https://api.example.test/v1", "https://other.example.test"] {
         let refused = layer(&server).with_resource_metadata(&of(resource));
         assert!(
             matches!(refused, Err(ConfigError::Audience { .. })),

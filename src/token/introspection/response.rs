@@ -12,7 +12,7 @@ use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{Claims, ScopeSet};
 use crate::token::audience::Audience;
 use crate::token::error::VerifyErrorKind;
-use crate::token::profile::states_other_type;
+use crate::token::profile::IntrospectedType;
 use crate::token::scope_mapping::ScopeMapping;
 use crate::token::token_info::{CacheData, TokenInfo};
 
@@ -40,9 +40,8 @@ pub(super) struct ActiveToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenType {
     /// `token_type` is `Bearer`, or absent.
-    Bearer {
-        is_explicit: bool,
-    },
+    Bearer,
+    /// The response states that the token is bound to the key of DPoP proofs.
     Dpop,
     /// A refresh token, an ID token, or an unknown type.
     Other,
@@ -92,20 +91,21 @@ pub(super) fn read(
 /// Reads the type of the token. `token_type` is case-insensitive (RFC 6749 §5.1). Some servers also report refresh
 /// tokens and ID tokens as active, and mark them with a proprietary member.
 fn read_token_type(members: &Object<'_>) -> Result<TokenType, InvalidResponse> {
-    Ok(
-        match members
-            .string("token_type")
-            .map_err(|_| InvalidResponse::Member)?
-        {
-            _ if states_other_type(members) => TokenType::Other,
-            None => TokenType::Bearer { is_explicit: false },
-            Some(name) if name.eq_ignore_ascii_case("Bearer") => {
-                TokenType::Bearer { is_explicit: true }
-            }
-            Some(name) if name.eq_ignore_ascii_case("DPoP") => TokenType::Dpop,
-            Some(_) => TokenType::Other,
-        },
-    )
+    let name = members.string("token_type");
+    let name = name.map_err(|_| InvalidResponse::Member)?;
+    let stated = IntrospectedType::read(members);
+    let is_known = |name: &str| {
+        ["Bearer", "DPoP"]
+            .into_iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+    };
+    Ok(if stated.is_other || !name.is_none_or(is_known) {
+        TokenType::Other
+    } else if stated.is_dpop {
+        TokenType::Dpop
+    } else {
+        TokenType::Bearer
+    })
 }
 
 /// Validates issuer, times, audience and type of an active token.
@@ -186,8 +186,8 @@ fn check_audience(settings: &Settings, claims: &RegisteredClaims) -> Result<(), 
     Err(VerifyErrorKind::Audience)
 }
 
-/// Checks that `token_type` is `DPoP` if and only if the token is bound to a proof key (RFC 9449 §6.2). A server
-/// that omits `token_type` is accepted.
+/// Checks that a token of type `DPoP` is bound to a proof key (RFC 9449 §6.2). Whatever the type, the layer requires the
+/// proof of a token that is bound to a key.
 fn check_token_type(
     token_type: TokenType,
     confirmation: Option<&Confirmation>,
@@ -195,7 +195,6 @@ fn check_token_type(
     let needs_proof = confirmation.is_some_and(|one| one.jwk_thumbprint.is_some());
     match token_type {
         TokenType::Other => Err(VerifyErrorKind::NotAnAccessToken),
-        TokenType::Bearer { is_explicit: true } if needs_proof => Err(VerifyErrorKind::Bound),
         TokenType::Dpop if !needs_proof => Err(VerifyErrorKind::Bound),
         _ => Ok(()),
     }
@@ -216,20 +215,20 @@ mod tests {
             jwk_thumbprint: None,
             certificate_thumbprint: Some([0; 32]),
         };
-        let (explicit, implicit) = (
-            TokenType::Bearer { is_explicit: true },
-            TokenType::Bearer { is_explicit: false },
-        );
         for (name, token_type, confirmation, expect) in [
-            ("Bearer", explicit, None, Ok(())),
+            ("Bearer", TokenType::Bearer, None, Ok(())),
             (
                 "Bearer, proof key",
-                explicit,
+                TokenType::Bearer,
                 Some(&proof_key),
-                Err(VerifyErrorKind::Bound),
+                Ok(()),
             ),
-            ("Bearer, certificate", explicit, Some(&certificate), Ok(())),
-            ("no type, proof key", implicit, Some(&proof_key), Ok(())),
+            (
+                "Bearer, certificate",
+                TokenType::Bearer,
+                Some(&certificate),
+                Ok(()),
+            ),
             ("DPoP, proof key", TokenType::Dpop, Some(&proof_key), Ok(())),
             (
                 "DPoP, nothing",
