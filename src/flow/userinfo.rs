@@ -1,5 +1,7 @@
 //! Userinfo requests (OpenID Connect Core §5.3).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -7,11 +9,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::settings::Flow;
-use crate::issuer::{BackChannelError, Unavailable};
+use crate::crypto::DEFAULT_ALGORITHMS;
+use crate::issuer::{BackChannelError, FetchBudget, Unavailable};
 use crate::protocol::AccessToken;
 use crate::protocol::json::parse_object;
 use crate::record::Email;
-use crate::token::{VerifyError, signed_userinfo};
+use crate::token::id_token::{LEEWAY, is_id_token_type};
+use crate::token::jws::{self, Rules};
+use crate::token::{VerifyError, VerifyErrorKind};
 
 /// Why a userinfo request failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -132,14 +137,32 @@ impl Flow {
             "application/json" => UserInfo::read(response.body(), subject),
             "application/jwt" => {
                 let token = std::str::from_utf8(response.body()).unwrap_or_default();
-                let client_id = self.client.id();
-                let claims = signed_userinfo::verify(&self.server, token.trim_ascii(), client_id);
-                let claims = claims.await.map_err(UserInfoError::from)?;
+                let claims = self.verify_signed_userinfo(token.trim_ascii()).await?;
                 UserInfo::read(claims.as_bytes(), subject)
             }
             _ => Err(UserInfoError::Invalid(
                 "its content type is neither application/json nor application/jwt",
             )),
+        }
+    }
+
+    /// Verifies a signed response for this client and returns its JSON text.
+    ///
+    /// OpenID Connect Core §5.3.2: the response must have `iss` and `aud`. `exp` is not required, since the response was
+    /// just requested.
+    async fn verify_signed_userinfo(&self, response: &str) -> Result<Arc<str>, VerifyError> {
+        let rules = Rules {
+            algorithms: DEFAULT_ALGORITHMS.to_vec(),
+            media_type: is_id_token_type,
+            leeway: LEEWAY,
+            requires_expiry: false,
+            fetch_budget: FetchBudget::BackChannel,
+        };
+        let signed = jws::verify(&self.server, response, &rules).await?;
+        let mut audience = signed.registered.audience.iter();
+        match audience.any(|one| **one == *self.client.id()) {
+            true => Ok(signed.payload),
+            false => Err(VerifyErrorKind::Audience.into()),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Ends all sessions of a user or a `sid`: by a logout token ([OpenID Connect Back-Channel Logout]), or by an administrator.
+//! Ends all sessions of a user or a `sid`: by a logout token ([OpenID Connect Back-Channel Logout]), or by an
+//! administrator.
 //!
 //! A watermark is the time up to which all sessions of a `sub` or a `sid` have ended. It is written before the index is
-//! read, and it is checked after a session was created: a login that is concurrent with a logout is found in the index or
-//! finds the watermark.
+//! read, and it is checked after a session was created: a login that is concurrent with a logout is found in the index
+//! or finds the watermark.
 //!
 //! [OpenID Connect Back-Channel Logout]: https://openid.net/specs/openid-connect-backchannel-1_0.html
 

@@ -1,5 +1,5 @@
-//! Signs out: ends one session, at the request of its own browser. While the store fails, this process rejects the session
-//! and writes its end later.
+//! Ends one session, at the request of its own browser. While the store fails, this process rejects the session and
+//! writes its end later.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use http::request::Parts;
 
-use super::dpop::{Dpop, PendingReplayCheck};
+use super::dpop::{Dpop, PendingReplayCheck, has_proof};
 use super::error::VerifyErrorKind;
 use super::mtls::Mtls;
 use super::token_info::TokenInfo;
@@ -100,12 +100,13 @@ impl Bindings {
             // RFC 9449 §7.2: a DPoP-bound token must not be accepted as a bearer token.
             (Scheme::Bearer, Some(_)) => Err(VerifyErrorKind::Bound),
             // The client assumes that the token is bound, and it is not: the binding was removed or never made.
-            (Scheme::Bearer, None) if Dpop::has_proof(head) => Err(VerifyErrorKind::StrayDpopProof),
+            (Scheme::Bearer, None) if has_proof(head) => Err(VerifyErrorKind::StrayDpopProof),
             (Scheme::Bearer, None) => Ok(None),
             // RFC 9449 §7.1: the proof of a key that the token does not name proves nothing.
             (Scheme::Dpop, None) => Err(VerifyErrorKind::NotBound),
             (Scheme::Dpop, Some(thumbprint)) => {
-                let replay = dpop.check(presented.token(), head, thumbprint, now)?;
+                let replay =
+                    PendingReplayCheck::new(dpop, presented.token(), head, thumbprint, now)?;
                 Ok(Some(Box::new(replay)))
             }
         }

@@ -17,7 +17,6 @@ mod mtls;
 mod original_uri;
 mod profile;
 mod scope_mapping;
-pub(crate) mod signed_userinfo;
 mod token_info;
 mod verified;
 mod verifier;
@@ -38,5 +37,4 @@ pub use profile::TokenProfile;
 pub use scope_mapping::ScopeClaim;
 pub(crate) use token_info::{ConditionId, TokenInfo};
 pub use verified::VerifiedToken;
-
 pub use verifier::Verifier;

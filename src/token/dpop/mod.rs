@@ -21,7 +21,7 @@ use self::proof::{Proof, ProofExpectations};
 use self::target::ProofTarget;
 use super::error::{VerifyError, VerifyErrorKind};
 use super::original_uri::original_uri;
-use crate::clock::{Now, unix_seconds};
+use crate::clock::Now;
 use crate::crypto::{base64url, digest};
 use crate::protocol::request_target::find_ambiguity_of_url;
 use crate::store::{Expect, Key, Put, SharedStore};
@@ -41,17 +41,16 @@ pub(crate) struct PendingReplayCheck {
     nonce: Option<HeaderValue>,
 }
 
-impl Dpop {
-    /// Validates the proof for a token that is bound to the key with this thumbprint. Replay is checked later, by the
-    /// returned value.
-    pub(super) fn check(
-        &self,
+impl PendingReplayCheck {
+    /// Validates the proof for a token that is bound to the key with this thumbprint.
+    pub(super) fn new(
+        dpop: &Dpop,
         token: &str,
         head: &Parts,
         thumbprint: &[u8; 32],
         now: &Now<'_>,
-    ) -> Result<PendingReplayCheck, VerifyErrorKind> {
-        let settings = self.settings();
+    ) -> Result<Self, VerifyErrorKind> {
+        let settings = dpop.settings();
         let compact = single_proof(head).map_err(VerifyErrorKind::DpopProof)?;
         let now = now.unix_seconds(&settings.clock);
         let path = original_uri(&head.uri, &head.extensions).path();
@@ -83,45 +82,13 @@ impl Dpop {
         if proof.thumbprint != *thumbprint {
             return Err(VerifyErrorKind::DpopKey);
         }
-        Ok(PendingReplayCheck {
-            dpop: self.clone(),
+        Ok(Self {
+            dpop: dpop.clone(),
             key: replay_key(&proof, target),
-            nonce: self.check_nonce(&proof, now)?,
+            nonce: check_nonce(settings.nonces.as_ref(), &proof, now)?,
         })
     }
 
-    /// Returns whether the request has a `DPoP` field.
-    pub(super) fn has_proof(head: &Parts) -> bool {
-        head.headers.contains_key(FIELD)
-    }
-
-    /// Checks the nonce of a proof, if nonces are enabled (RFC 9449 §4.3 (10), §11.3). Returns a new nonce for the response
-    /// if that of the proof expires soon (RFC 9449 §8.2).
-    fn check_nonce(&self, proof: &Proof, now: i64) -> Result<Option<HeaderValue>, VerifyErrorKind> {
-        let Some(nonces) = &self.settings().nonces else {
-            return Ok(None);
-        };
-        let nonce = proof
-            .nonce
-            .as_deref()
-            .and_then(|one| nonces.check(one, now));
-        match nonce {
-            None => Err(VerifyErrorKind::DpopNonce),
-            Some(Freshness::Current) => Ok(None),
-            Some(Freshness::Previous) => Ok(nonces.issue(now)),
-        }
-    }
-
-    /// Returns the nonce for the response to a request rejected for this reason (RFC 9449 §9).
-    pub(super) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
-        let settings = self.settings();
-        let nonces = settings.nonces.as_ref();
-        let nonces = nonces.filter(|_| kind == VerifyErrorKind::DpopNonce)?;
-        nonces.issue(unix_seconds(&*settings.clock))
-    }
-}
-
-impl PendingReplayCheck {
     /// Records the proof, and fails if it was recorded before (RFC 9449 §11.1).
     ///
     /// This is the last check, so a request that is rejected for another reason neither uses up its `jti` nor fills the
@@ -137,6 +104,32 @@ impl PendingReplayCheck {
     /// Returns the new nonce for the response, if there is one.
     pub(crate) fn into_nonce(self) -> Option<HeaderValue> {
         self.nonce
+    }
+}
+
+/// Returns whether the request has a `DPoP` field.
+pub(super) fn has_proof(head: &Parts) -> bool {
+    head.headers.contains_key(FIELD)
+}
+
+/// Checks the nonce of a proof, if nonces are enabled (RFC 9449 §4.3 (10), §11.3). Returns a new nonce for the response
+/// if that of the proof expires soon (RFC 9449 §8.2).
+fn check_nonce(
+    nonces: Option<&DpopNonceKey>,
+    proof: &Proof,
+    now: i64,
+) -> Result<Option<HeaderValue>, VerifyErrorKind> {
+    let Some(nonces) = nonces else {
+        return Ok(None);
+    };
+    let nonce = proof
+        .nonce
+        .as_deref()
+        .and_then(|one| nonces.check(one, now));
+    match nonce {
+        None => Err(VerifyErrorKind::DpopNonce),
+        Some(Freshness::Current) => Ok(None),
+        Some(Freshness::Previous) => Ok(nonces.issue(now)),
     }
 }
 

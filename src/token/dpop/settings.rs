@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::nonce::DpopNonceKey;
 use super::target::BaseUrl;
 use crate::ConfigError;
-use crate::clock::{Clock, SharedClock, system_clock};
+use crate::clock::{Clock, SharedClock, system_clock, unix_seconds};
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::store::{MemoryStore, SharedStore, Store};
+use crate::token::VerifyErrorKind;
 
 /// In seconds.
 const DEFAULT_MAX_AGE: i64 = 60;
@@ -233,6 +236,13 @@ impl Dpop {
             .map(|one| one.name())
             .collect();
         names.join(" ")
+    }
+
+    /// Returns the nonce for the response to a request rejected for this reason (RFC 9449 §9).
+    pub(in crate::token) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
+        let nonces = self.settings.nonces.as_ref();
+        let nonces = nonces.filter(|_| kind == VerifyErrorKind::DpopNonce)?;
+        nonces.issue(unix_seconds(&*self.settings.clock))
     }
 
     pub(super) fn settings(&self) -> &Settings {
