@@ -7,11 +7,11 @@ use http::Response;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::auth_state::{AuthState, refuse};
+use super::auth_state::refuse;
 use super::guard::{Guard, Requirement};
-use super::policy::Policy;
 use super::refusal::Refusal;
 use super::scope::ScopeLayer;
+use super::scope_rule::ScopeRule;
 use crate::ConfigError;
 use crate::protocol::request_target::find_ambiguity;
 use crate::protocol::sanitize::log_safe;
@@ -45,14 +45,7 @@ pub struct MethodScopesLayer {
 
 /// The rules by path; that of a wildcard by `/package.Service/`, which is not a method.
 #[derive(Clone, Debug, Default)]
-struct MethodTable(HashMap<Box<str>, MethodRule>);
-
-#[derive(Clone, Debug)]
-enum MethodRule {
-    Scopes(Arc<Policy>),
-    /// Every request that the outer layer forwards.
-    Unscoped,
-}
+struct MethodTable(HashMap<Box<str>, ScopeRule>);
 
 impl MethodScopesLayer {
     /// Creates an empty table. Every method is rejected until it is added.
@@ -61,15 +54,15 @@ impl MethodScopesLayer {
         Self::default()
     }
 
-    /// Adds a method and its scopes: `/package.Service/Method`, or `/package.Service/*` for all methods of a service
+    /// Adds a method and its scopes, a [`ScopeLayer`] or a [`Policy`](super::Policy): `/package.Service/Method`, or `/package.Service/*` for all methods of a service
     /// that are not listed individually.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Setting`] if it is not such a path, if a name has characters other than ASCII letters, digits, `_`
     /// and `.`, or if it was already added.
-    pub fn add(self, method: &str, scopes: ScopeLayer) -> Result<Self, ConfigError> {
-        self.insert(method, MethodRule::Scopes(scopes.policy))
+    pub fn add(self, method: &str, scopes: impl Into<ScopeLayer>) -> Result<Self, ConfigError> {
+        self.insert(method, ScopeRule::Policy(scopes.into().policy))
     }
 
     /// Adds a method that requires no scope: it accepts every valid token, and anonymous requests if the
@@ -79,10 +72,10 @@ impl MethodScopesLayer {
     ///
     /// As [`add`](Self::add).
     pub fn add_unscoped(self, method: &str) -> Result<Self, ConfigError> {
-        self.insert(method, MethodRule::Unscoped)
+        self.insert(method, ScopeRule::Unscoped)
     }
 
-    fn insert(mut self, method: &str, rule: MethodRule) -> Result<Self, ConfigError> {
+    fn insert(mut self, method: &str, rule: ScopeRule) -> Result<Self, ConfigError> {
         let invalid = |reason| {
             Err(ConfigError::Setting {
                 setting: "method",
@@ -109,16 +102,11 @@ impl MethodScopesLayer {
 
 impl MethodTable {
     fn enforce(&self, head: &Parts) -> Result<(), Refusal> {
-        let state = AuthState::of(&head.extensions, NO_LAYER)?;
-        match self.rule(head.uri.path()) {
-            Some(MethodRule::Scopes(policy)) => state.require(policy, &head.extensions),
-            Some(MethodRule::Unscoped) => Ok(()),
-            None if state.token_info.is_none() => Err(Refusal::NoCredentials),
-            None => Err(Refusal::UnlistedMethod),
-        }
+        let rule = self.rule(head.uri.path());
+        ScopeRule::enforce(rule, &head.extensions, NO_LAYER, || Refusal::UnlistedMethod)
     }
 
-    fn rule(&self, path: &str) -> Option<&MethodRule> {
+    fn rule(&self, path: &str) -> Option<&ScopeRule> {
         if !is_method(path) {
             log_not_a_method(path);
             return None;

@@ -56,6 +56,7 @@
 //! | [`BearerLayer`] | validates the token and proof of possession, with [`with_dpop`](BearerLayer::with_dpop) or [`with_mtls`](BearerLayer::with_mtls) |
 //! | [`ScopeLayer`] | requires scopes, roles, conditions on claims, or a recent or stronger authentication ([RFC 9470]; a [`Policy`]) |
 //! | [`MethodScopesLayer`] | requires scopes by gRPC method, and rejects unlisted methods |
+//! | `RouteScopesLayer` | requires scopes by HTTP method and route of axum, and rejects unlisted routes (feature `axum`) |
 //! | [`ClaimHeadersLayer`] | passes claims to the inner service in header fields |
 //!
 //! Only the `Authorization` header is searched for a token unless a [`TokenSource`] adds a cookie or another header
@@ -79,7 +80,7 @@
 //! | an authentication that is too old or too weak | 401 | `insufficient_user_authentication`, with `acr_values` and `max_age` |
 //! | insufficient scope | 403 | `insufficient_scope`, with the required scopes |
 //! | an unmet condition on the claims | 403 | `insufficient_scope`, with the description of the condition |
-//! | a method that [`MethodScopesLayer`] does not list, or a path that is not a gRPC method | 403 | none |
+//! | a method that [`MethodScopesLayer`] does not list, a path that is not a gRPC method, or a route that `RouteScopesLayer` does not list | 403 | none |
 //! | keys, introspection or a store are unavailable | 503 | none; `Retry-After` |
 //! | a missing layer, or settings that contradict each other | 500 | none |
 //!
@@ -135,7 +136,10 @@ mod policy;
 mod refusal;
 mod refusal_body;
 mod response;
+#[cfg(feature = "axum")]
+mod route_scopes;
 mod scope;
+mod scope_rule;
 mod service;
 mod settings;
 mod strip_trailers;
@@ -156,6 +160,9 @@ pub use policy::Policy;
 pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
 pub(crate) use response::{RequestHead, WireFormat};
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub use route_scopes::RouteScopesLayer;
 pub use scope::ScopeLayer;
 pub use service::{Bearer, BearerFuture};
 pub use strip_trailers::{StripTrailers, StripTrailersLayer, StrippedBody};

@@ -70,6 +70,13 @@ pub enum Refusal {
     /// [`MethodScopesLayer`](super::MethodScopesLayer) does not list the method: 403 for every caller.
     #[error("the method is not listed")]
     UnlistedMethod,
+    /// `RouteScopesLayer` does not list the route: 403 for every caller.
+    #[error("the route {route:?} is not listed; add it to the RouteScopesLayer")]
+    #[non_exhaustive]
+    UnlistedRoute {
+        /// The method and the pattern of the route.
+        route: String,
+    },
     /// A layer or an extractor has no outer `BearerLayer` or expects other claims than it, or two settings of the
     /// `BearerLayer` contradict each other ([`check`](crate::BearerLayer::check)): 500.
     #[error("{0}")]
@@ -184,7 +191,7 @@ pub(super) fn wire_refusal(refusal: &Refusal) -> WireRefusal {
             "a more recent or stronger authentication is required",
         ),
         // `insufficient_scope` would make clients request scopes that cannot help.
-        Refusal::UnlistedMethod => WireRefusal {
+        Refusal::UnlistedMethod | Refusal::UnlistedRoute { .. } => WireRefusal {
             status: StatusCode::FORBIDDEN,
             has_challenges: false,
             error: None,

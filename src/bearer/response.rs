@@ -176,7 +176,9 @@ fn metric_reason(refusal: &Refusal) -> telemetry::Reason {
         Refusal::InsufficientScope { .. } => telemetry::Reason::InsufficientScope,
         Refusal::Policy { .. } => telemetry::Reason::Policy,
         Refusal::InsufficientUserAuthentication { .. } => telemetry::Reason::StepUp,
-        Refusal::UnlistedMethod => telemetry::Reason::UnlistedMethod,
+        Refusal::UnlistedMethod | Refusal::UnlistedRoute { .. } => {
+            telemetry::Reason::UnlistedMethod
+        }
         Refusal::MissingLayer(_) => telemetry::Reason::Misconfigured,
     }
 }

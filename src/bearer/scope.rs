@@ -74,6 +74,13 @@ impl ScopeLayer {
     }
 }
 
+/// For tables of scopes, whose rows take either.
+impl From<Policy> for ScopeLayer {
+    fn from(policy: Policy) -> Self {
+        Self::new(policy)
+    }
+}
+
 /// The token of the request must satisfy the policy.
 impl Requirement for Policy {
     fn check(&self, head: &mut Parts) -> Result<(), Box<Response<()>>> {

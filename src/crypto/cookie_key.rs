@@ -50,9 +50,9 @@ impl CookieKey {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] if there are fewer than 32 bytes.
+    /// [`ConfigError::Secret`] if there are fewer than 32 bytes, or all of them are zero.
     pub fn from_bytes(material: &[u8]) -> Result<Self, ConfigError> {
-        key_text::check_length(SETTING, material)?;
+        key_text::check(SETTING, material)?;
         Ok(Self {
             ring: vec![SealingKey::derive(material)],
         })
@@ -62,12 +62,12 @@ impl CookieKey {
     /// in hexadecimal, as printed by `openssl rand -base64 32`.
     ///
     /// Separate several keys by commas or line breaks: the first encrypts, the others only decrypt. A passphrase is
-    /// rejected, because it can be guessed.
+    /// rejected, because it can be guessed, and so is a key whose bytes are all the same.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] if the variable is not set or contains anything else. The error does not contain the
-    /// value.
+    /// [`ConfigError::Setting`], which names the variable, if it is not set; [`ConfigError::Secret`] if it contains
+    /// anything else. The error does not contain the value.
     pub fn from_env(name: &str) -> Result<Self, ConfigError> {
         let value = key_text::from_env(SETTING, name)?;
         Self::from_text(&value)
@@ -241,6 +241,17 @@ mod tests {
             ("++//AwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", true),
             ("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==", false),
             ("correct horse battery staple correct horse battery", false),
+            // Placeholders.
+            (
+                "0000000000000000000000000000000000000000000000000000000000000000",
+                false,
+            ),
+            (
+                "0101010101010101010101010101010101010101010101010101010101010101",
+                false,
+            ),
+            ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", false),
+            ("//////////////////////////////////////////8=", false),
             ("", false),
             (",", false),
         ] {
@@ -255,15 +266,19 @@ mod tests {
         }
         let two = format!("{hex}, AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
         assert_eq!(CookieKey::from_text(&two).unwrap().ring.len(), 2);
-        assert!(CookieKey::from_text(&format!("{hex},short")).is_err());
+        for other in ["short", &"00".repeat(32)] {
+            assert!(CookieKey::from_text(&format!("{hex},{other}")).is_err());
+        }
+        assert!(CookieKey::from_bytes(&[0; 64]).is_err());
     }
 
     #[test]
     fn different_encodings_of_a_key_are_the_same_key() {
-        let material = [7_u8; 32];
+        let mut material = [7_u8; 32];
+        material[0] = 8;
         let encodings = [
             CookieKey::from_bytes(&material).unwrap(),
-            CookieKey::from_text(&"07".repeat(32)).unwrap(),
+            CookieKey::from_text(&format!("08{}", "07".repeat(31))).unwrap(),
             CookieKey::from_text(&base64url::encode(&material)).unwrap(),
         ];
         assert!(

@@ -25,7 +25,15 @@ pub(crate) fn from_env(
             std::env::VarError::NotPresent => MISSING,
             std::env::VarError::NotUnicode(_) => NOT_ENCODED,
         };
-        ConfigError::Secret { setting, reason }
+        // A key that was passed as the name by mistake is longer than this in any encoding.
+        if name.len() > MIN_BYTES {
+            return ConfigError::Secret { setting, reason };
+        }
+        ConfigError::Setting {
+            setting,
+            value: name.to_owned(),
+            reason,
+        }
     })
 }
 
@@ -66,7 +74,12 @@ pub(crate) fn read(
         .map(|word| {
             let reason = NOT_ENCODED;
             let key = decode(word.trim()).ok_or(ConfigError::Secret { setting, reason })?;
-            check_length(setting, &key)?;
+            check(setting, &key)?;
+            // A placeholder of a configuration file, such as `AAAA…` or `0101…`.
+            if key.iter().all(|byte| *byte == key[0]) {
+                let reason = CONSTANT;
+                return Err(ConfigError::Secret { setting, reason });
+            }
             Ok(key)
         })
         .collect::<Result<_, _>>()?;
@@ -82,13 +95,14 @@ pub(crate) fn encode(material: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(BASE64.encode(material))
 }
 
-/// Rejects a key that is too short.
-pub(crate) fn check_length(setting: &'static str, material: &[u8]) -> Result<(), ConfigError> {
-    if material.len() < MIN_BYTES {
-        let reason = TOO_SHORT;
-        return Err(ConfigError::Secret { setting, reason });
-    }
-    Ok(())
+/// Rejects a key that is too short, and a buffer that was never filled.
+pub(crate) fn check(setting: &'static str, material: &[u8]) -> Result<(), ConfigError> {
+    let reason = match material {
+        short if short.len() < MIN_BYTES => TOO_SHORT,
+        material if material.iter().all(|byte| *byte == 0) => CONSTANT,
+        _ => return Ok(()),
+    };
+    Err(ConfigError::Secret { setting, reason })
 }
 
 /// Generates a random key.
@@ -131,6 +145,8 @@ const MISSING: &str = "the environment variable is not set; create a key with \
                        `openssl rand -base64 32` or CookieKey::generate_text()";
 const TOO_SHORT: &str = "it has fewer than 32 bytes; create a key with `openssl rand -base64 32` \
                          or CookieKey::generate_text()";
+const CONSTANT: &str = "all of its bytes are the same, so it can be guessed; create a key with \
+                        `openssl rand -base64 32` or CookieKey::generate_text()";
 const NOT_FOUND: &str = "the file does not exist";
 const UNREADABLE: &str = "the file cannot be read";
 const TOO_LONG: &str = "the file is longer than 64 KiB";

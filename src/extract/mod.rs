@@ -10,6 +10,22 @@
 //! URLs of its routes. Extractors only read what a layer inserted into the request
 //! extensions. If the layer is missing, the response is 500 with a message that names it; the request never counts as
 //! anonymous.
+//!
+//! # OpenAPI
+//!
+//! The extractors describe nothing by themselves. With `aide`, whose handlers take only arguments that are described,
+//! wrap them in its `NoApi` (`async fn orders(NoApi(token): NoApi<VerifiedToken>)`); `utoipa` leaves them out. In the
+//! document, state what the route requires as a security scheme, with the scopes of its [`Policy`](crate::bearer::Policy):
+//!
+//! ```json
+//! {
+//!   "components": { "securitySchemes": {
+//!     "token": { "type": "openIdConnect", "openIdConnectUrl": "https://id.example.com/.well-known/openid-configuration" },
+//!     "session": { "type": "apiKey", "in": "cookie", "name": "__Host-Http-shop-session" }
+//!   } },
+//!   "paths": { "/orders": { "get": { "security": [{ "token": ["orders:read"] }, { "session": [] }] } } }
+//! }
+//! ```
 
 #[cfg(feature = "axum")]
 mod extractors;

@@ -69,6 +69,40 @@ impl LoginLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// A hook that needs a connection pool clones it for each call. An `async move` closure would
+    /// give its only one away at the first call: "async closure does not implement `Fn`".
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_oauth::session::{LoginDecision, NewLogin};
+    /// # use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer};
+    /// # #[derive(Clone)]
+    /// # struct Pool;
+    /// # impl Pool {
+    /// #     async fn is_staff(&self, _: &str) -> Result<bool, std::io::Error> { Ok(true) }
+    /// # }
+    /// # let server = AuthorizationServer::new("https://id.example.com")?;
+    /// # let (client, key) = (Client::confidential("shop", "secret"), CookieKey::generate()?);
+    /// # let redirect_uri = "https://shop.example.com/auth/callback";
+    /// # let pool = Pool;
+    ///
+    /// let login = LoginLayer::new(&server, client, redirect_uri, key)?;
+    /// let login = login.with_on_login(move |login: NewLogin| {
+    ///     let pool = pool.clone();
+    ///     async move {
+    ///         match pool.is_staff(login.subject()).await {
+    ///             Ok(true) => LoginDecision::allow(),
+    ///             Ok(false) => LoginDecision::deny("This application is for staff only."),
+    ///             Err(error) => {
+    ///                 eprintln!("no database: {error}");
+    ///                 LoginDecision::later(Duration::from_secs(5))
+    ///             }
+    ///         }
+    ///     }
+    /// });
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn with_on_login<F>(self, hook: impl Fn(NewLogin) -> F + Send + Sync + 'static) -> Self
     where

@@ -73,7 +73,11 @@
 //!
 //! # Deployment notes
 //!
-//! * Add the layer last, so that it is outermost. Inside `axum::Router::nest` it would see paths
+//! * Add the layer last, so that it is outermost, in axum with a `.layer(login)` of its own: it
+//!   needs `R: From<Bytes>` of the response body, which axum's `Body` is, while those of
+//!   compression and tracing layers are not. `.layer((TraceLayer::new_for_http(),
+//!   CompressionLayer::new())).layer(login)` compiles, one tuple of all three does not (E0277).
+//!   Inside `axum::Router::nest` it would see paths
 //!   without their prefix and would not be called for unmatched paths; its own routes would not be
 //!   found.
 //! * No setting is needed behind a proxy that terminates TLS: the redirect URI alone defines the

@@ -35,6 +35,7 @@ mod policies;
 mod profiles;
 mod refusal_body;
 mod resource_metadata;
+mod route_scopes;
 mod static_keys;
 mod step_up;
 mod token_cache;

@@ -266,5 +266,11 @@ fn a_generated_key_text_can_be_parsed() {
     let error = CookieKey::from_env("TOWER_OAUTH_NO_SUCH_KEY")
         .unwrap_err()
         .to_string();
-    assert!(error.contains("generate_text"), "{error}");
+    assert!(
+        error.contains("generate_text") && error.contains("TOWER_OAUTH_NO_SUCH_KEY"),
+        "{error}"
+    );
+    // The key instead of the name of its variable.
+    let error = CookieKey::from_env(&texts[0]).unwrap_err().to_string();
+    assert!(!error.contains(&texts[0]), "{error}");
 }

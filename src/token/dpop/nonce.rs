@@ -40,9 +40,9 @@ impl DpopNonceKey {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] if there are fewer than 32 bytes.
+    /// [`ConfigError::Secret`] if there are fewer than 32 bytes, or all of them are zero.
     pub fn from_bytes(material: &[u8]) -> Result<Self, ConfigError> {
-        key_text::check_length(SETTING, material)?;
+        key_text::check(SETTING, material)?;
         Ok(Self {
             ring: vec![with_id(material)],
         })
@@ -53,8 +53,8 @@ impl DpopNonceKey {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] if the variable is missing or has another format. The message does not contain the
-    /// value.
+    /// [`ConfigError::Setting`], which names the variable, if it is not set; [`ConfigError::Secret`] if it has another
+    /// format, or a key whose bytes are all the same. The message does not contain the value.
     pub fn from_env(name: &str) -> Result<Self, ConfigError> {
         Self::from_text(&key_text::from_env(SETTING, name)?)
     }

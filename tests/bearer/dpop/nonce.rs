@@ -315,14 +315,28 @@ async fn grpc_clients_receive_nonces() {
 
 #[test]
 fn a_nonce_key_is_32_bytes_or_more_in_one_of_their_spellings() {
-    let hex = "07".repeat(32);
+    let hex = format!("08{}", "07".repeat(31));
     assert!(DpopNonceKey::from_text(&hex).is_ok());
     assert!(DpopNonceKey::from_text(&format!("{hex}, {hex}")).is_ok());
-    for text in ["", "secret", &hex[..62], &format!("{hex},")] {
+    for text in [
+        "",
+        "secret",
+        &hex[..62],
+        &format!("{hex},"),
+        &"07".repeat(32),
+    ] {
         let error = DpopNonceKey::from_text(text).unwrap_err().to_string();
         assert!(error.starts_with("DPoP nonce key: "), "{error}");
     }
-    assert!(DpopNonceKey::from_bytes(&[7; 31]).is_err());
-    assert!(DpopNonceKey::from_env("TOWER_OAUTH_NO_SUCH_VARIABLE").is_err());
+    for bytes in [&[7; 31][..], &[0; 32]] {
+        assert!(DpopNonceKey::from_bytes(bytes).is_err());
+    }
+    let error = DpopNonceKey::from_env("TOWER_OAUTH_NO_SUCH_VARIABLE").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("\"TOWER_OAUTH_NO_SUCH_VARIABLE\""),
+        "{error}"
+    );
     assert!(DpopNonceKey::generate().is_ok());
 }

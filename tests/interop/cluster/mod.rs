@@ -85,7 +85,7 @@ impl Cluster {
             ("ISSUER", self.provider.issuer().to_owned()),
             ("CLIENT_ID", "web-lasting".to_owned()),
             ("CLIENT_SECRET", SECRET.to_owned()),
-            ("COOKIE_KEY", "ab".repeat(32)),
+            ("COOKIE_KEY", format!("cd{}", "ab".repeat(31))),
             ("REDIS_URL", self.redis.url()),
         ];
         let mut process = Process::start(example(), [""; 0], &environment, "sessions.log");
