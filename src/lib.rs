@@ -99,8 +99,8 @@
 //! | --- | --- | --- |
 //! | `axum` | yes | extractors for axum handlers |
 //! | `reqwest` | yes | requests to the authorization server over reqwest and rustls |
-//! | `aws-lc-rs` | yes | cryptography by aws-lc-rs |
-//! | `rust-crypto` | no | cryptography by RustCrypto, where aws-lc-rs does not build; slower |
+//! | `aws-lc-rs` | yes | cryptography and TLS by aws-lc-rs |
+//! | `rust-crypto` | no | cryptography by RustCrypto and TLS by ring, where aws-lc-rs does not build; slower |
 //! | `tonic` | no | module `grpc`: tokens and rejections inside gRPC methods |
 //! | `metrics` | no | counters and histograms through the `metrics` facade; see [`observability`] |
 //! | `redis` | no | `store::RedisStore` for Redis and Valkey |
@@ -155,6 +155,8 @@ mod telemetry;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+#[cfg(any(feature = "reqwest", feature = "redis", feature = "relay"))]
+mod tls;
 pub mod token;
 mod verification;
 

@@ -158,6 +158,14 @@ pub(super) fn wire_refusal(refusal: &Refusal) -> WireRefusal {
                 .map(crate::issuer::Unavailable::retry_after),
             message: "access tokens cannot be validated right now",
         },
+        // Neither: nor can the client correct it.
+        Refusal::Token(error) if error.kind() == VerifyErrorKind::Configuration => WireRefusal {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            has_challenges: false,
+            error: None,
+            retry_after: None,
+            message: "this API is not configured to validate access tokens",
+        },
         // Whether the proof is a replay is unknown, so there is no error code either.
         Refusal::Token(error) if error.kind() == VerifyErrorKind::StoreUnavailable => WireRefusal {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -261,6 +269,7 @@ fn description(kind: VerifyErrorKind) -> &'static str {
         | VerifyErrorKind::Claims
         | VerifyErrorKind::CustomClaims
         | VerifyErrorKind::Unavailable
+        | VerifyErrorKind::Configuration
         | VerifyErrorKind::StoreUnavailable => "the access token is malformed or unsupported",
     }
 }

@@ -136,7 +136,10 @@ impl ChallengeParams {
 fn log(refusal: &Refusal, status: StatusCode) {
     // `Refusal::Token` has its reason in the source.
     let reason: &dyn std::fmt::Display = match refusal {
-        Refusal::Token(reason) => reason,
+        Refusal::Token(reason) => match reason.unavailable() {
+            Some(cause) => cause,
+            None => reason,
+        },
         other => other,
     };
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
@@ -169,6 +172,7 @@ fn metric_reason(refusal: &Refusal) -> telemetry::Reason {
             VerifyErrorKind::Unavailable | VerifyErrorKind::StoreUnavailable => {
                 telemetry::Reason::Unavailable
             }
+            VerifyErrorKind::Configuration => telemetry::Reason::Misconfigured,
             VerifyErrorKind::DpopProof(_) => telemetry::Reason::InvalidDpopProof,
             VerifyErrorKind::DpopNonce => telemetry::Reason::UseDpopNonce,
             _ => telemetry::Reason::InvalidToken,

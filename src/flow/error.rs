@@ -142,6 +142,22 @@ impl FlowError {
         }
     }
 
+    /// The metadata or the keys are not available: an outage, or an error of the configuration.
+    fn without_document(
+        error: &Unavailable,
+        outage: &'static str,
+        configuration: &'static str,
+    ) -> Self {
+        match error.is_configuration_error() {
+            true => Self::new(
+                FlowErrorKind::Configuration,
+                configuration,
+                error.to_string(),
+            ),
+            false => Self::unavailable(outage, error.to_string(), error.retry_after()),
+        }
+    }
+
     /// The authorization server rejected the refresh token.
     pub(super) fn refresh_refused(error: TokenResponseError) -> Self {
         let message = error.to_string();
@@ -196,11 +212,7 @@ impl From<InvalidAuthorizationResponse> for FlowError {
 
 impl From<Unavailable> for FlowError {
     fn from(error: Unavailable) -> Self {
-        Self::unavailable(
-            "metadata_unavailable",
-            error.to_string(),
-            error.retry_after(),
-        )
+        Self::without_document(&error, "metadata_unavailable", "metadata_configuration")
     }
 }
 
@@ -216,6 +228,11 @@ impl From<BackChannelError> for FlowError {
             BackChannelError::TooLarge => Self::new(
                 FlowErrorKind::Server,
                 "token_response_too_large",
+                error.to_string(),
+            ),
+            BackChannelError::Encoded(_) => Self::new(
+                FlowErrorKind::Server,
+                "token_response_encoded",
                 error.to_string(),
             ),
             BackChannelError::Timeout
@@ -275,11 +292,9 @@ impl From<TokenResponseError> for FlowError {
 impl From<IdTokenError> for FlowError {
     fn from(error: IdTokenError) -> Self {
         match &error {
-            IdTokenError::Unavailable(unavailable) => Self::unavailable(
-                error.code(),
-                unavailable.to_string(),
-                unavailable.retry_after(),
-            ),
+            IdTokenError::Unavailable(unavailable) => {
+                Self::without_document(unavailable, error.code(), "keys_configuration")
+            }
             _ => Self::new(
                 FlowErrorKind::Server,
                 error.code(),

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::back_channel::{BackChannelClient, TOTAL_TIMEOUT};
-use super::error::{FetchError, Unavailable};
+use super::error::Unavailable;
+use super::fetch_error::FetchError;
+use super::settings::Settings;
 use crate::clock::{SharedClock, within};
 use crate::protocol::Metadata;
+use crate::protocol::sanitize::log_safe;
 use crate::single_flight::{SingleFlight, Waiter};
 use crate::sync::Mutex;
 use crate::telemetry::LogLimits;
@@ -27,6 +30,7 @@ pub(super) struct MetadataSource {
     channel: BackChannelClient,
     clock: SharedClock,
     is_static: bool,
+    revocation_endpoint: Option<String>,
     state: Mutex<MetadataState>,
     flight: SingleFlight<(), MetadataResult>,
     logs: LogLimits,
@@ -37,27 +41,37 @@ struct MetadataState {
     /// The metadata and the time from which it is due for a refresh.
     metadata: Option<(Arc<Metadata>, Duration)>,
     last_failure: Option<(FetchError, Duration)>,
+    /// The address that is configured, or had the document before.
+    address: Option<String>,
 }
 
 impl MetadataSource {
-    pub(super) fn new(
-        issuer: String,
-        channel: BackChannelClient,
-        clock: SharedClock,
-        configured: Option<Arc<Metadata>>,
-    ) -> Self {
-        let metadata = configured.map(|metadata| (metadata, Duration::MAX));
-        Self {
-            issuer,
-            channel,
-            clock,
-            is_static: metadata.is_some(),
+    pub(super) fn new(settings: &Settings) -> Self {
+        let configured = settings.static_metadata.clone();
+        let mut source = Self {
+            issuer: settings.issuer.clone(),
+            channel: settings.channel.clone(),
+            clock: Arc::clone(&settings.clock),
+            is_static: configured.is_some(),
+            revocation_endpoint: settings.revocation_endpoint.clone(),
             state: Mutex::new(MetadataState {
-                metadata,
+                metadata: None,
                 last_failure: None,
+                address: settings.metadata_url.clone(),
             }),
             flight: SingleFlight::default(),
             logs: LogLimits::per_minute(),
+        };
+        let metadata = configured.map(|metadata| Arc::new(source.with_configured(metadata)));
+        source.state.get_mut().metadata = metadata.map(|metadata| (metadata, Duration::MAX));
+        source
+    }
+
+    /// Replaces the endpoints that are configured.
+    fn with_configured(&self, metadata: Metadata) -> Metadata {
+        match &self.revocation_endpoint {
+            Some(url) => metadata.with_revocation_endpoint(url.as_str()),
+            None => metadata,
         }
     }
 
@@ -73,7 +87,12 @@ impl MetadataSource {
             return Ok(metadata);
         }
         let outcome = within(&*self.clock, 2 * TOTAL_TIMEOUT, waiter?.outcome()).await;
-        let timeout = || Unavailable::new("no response in time", Duration::from_secs(1));
+        let timeout = || {
+            Unavailable::new(
+                "the metadata was not fetched in time",
+                Duration::from_secs(1),
+            )
+        };
         Ok(outcome.flatten().ok_or_else(timeout)??)
     }
 
@@ -83,9 +102,11 @@ impl MetadataSource {
             Some((metadata, false)) => return Ok(metadata),
             cached => cached,
         };
-        let canceled = FetchError::Document("the metadata fetch was canceled");
         let fresh = match self.refresh() {
-            Ok(waiter) => waiter.outcome().await.unwrap_or(Err(canceled)),
+            Ok(waiter) => waiter
+                .outcome()
+                .await
+                .unwrap_or_else(|| Err(FetchError::canceled())),
             Err(error) => Err(error),
         };
         fresh.or_else(|error| cached.map(|(metadata, _)| metadata).ok_or(error))
@@ -117,7 +138,8 @@ impl MetadataSource {
     }
 
     async fn attempt(self: Arc<Self>) -> MetadataResult {
-        let outcome = self.fetch().await.map(Arc::new);
+        let outcome = self.fetch().await;
+        let outcome = outcome.map(|metadata| Arc::new(self.with_configured(metadata)));
         let now = self.clock.monotonic();
         let mut state = self.state.lock();
         match &outcome {
@@ -149,37 +171,64 @@ impl MetadataSource {
         outcome
     }
 
-    /// Fetches the document from the location of OpenID Connect Discovery §4. If the server has none there, from that
-    /// of RFC 8414 §3.
+    /// Fetches the document from the address that had it before. At first it is that of OpenID Connect Discovery §4 or,
+    /// if the server has no document of this issuer there, that of RFC 8414 §3.
     async fn fetch(&self) -> Result<Metadata, FetchError> {
-        let issuer = self.issuer.trim_end_matches('/');
-        let openid = format!("{issuer}/.well-known/openid-configuration");
-        let response = match self.channel.fetch_json(&openid).await {
-            Err(FetchError::Status(status)) if status.is_client_error() => {
-                self.channel.fetch_json(&well_known_url(issuer)).await?
+        let known = self.state.lock().address.clone();
+        let addresses = known.map_or_else(|| self.addresses(), |known| vec![known]);
+        let mut failures = Vec::new();
+        for address in addresses {
+            match self.fetch_from(&address).await {
+                Ok(metadata) => {
+                    self.state.lock().address = Some(address);
+                    return Ok(metadata);
+                }
+                Err(error) => failures.push(error),
             }
-            other => other?,
-        };
-        let metadata = Metadata::parse(response.body())
-            .map_err(|_| FetchError::Document("the response is not a metadata document"))?;
-        self.check(&metadata)?;
-        Ok(metadata)
+            if !failures.last().is_some_and(FetchError::is_response) {
+                break;
+            }
+        }
+        Err(FetchError::of_all(
+            &failures,
+            "check the issuer, or set the address of the metadata with \
+             `AuthorizationServer::with_metadata_url`",
+        ))
     }
 
-    fn check(&self, metadata: &Metadata) -> Result<(), FetchError> {
+    fn addresses(&self) -> Vec<String> {
+        let issuer = self.issuer.trim_end_matches('/');
+        let openid = format!("{issuer}/.well-known/openid-configuration");
+        vec![openid, well_known_url(issuer)]
+    }
+
+    async fn fetch_from(&self, url: &str) -> Result<Metadata, FetchError> {
+        let response = self.channel.fetch_json(url, "application/json").await?;
+        let metadata = Metadata::parse(response.body())
+            .map_err(|_| FetchError::unreadable(url, "the response is not a metadata document"))?;
         // RFC 8414 §3.3: the issuer is compared byte for byte. Otherwise another server could impersonate this one.
         if metadata.issuer() != self.issuer {
-            return Err(FetchError::Document("the metadata is of another issuer"));
-        }
-        if metadata
-            .endpoints()
-            .any(|(_, url)| !self.channel.allows(url))
-        {
-            return Err(FetchError::Document(
-                "the metadata has an endpoint that is not https",
+            let (found, expected) = (log_safe(metadata.issuer()), &self.issuer);
+            return Err(FetchError::configuration(
+                url,
+                "another_issuer",
+                format_args!("the metadata is of another issuer: {found}, expected {expected:?}"),
+                "pass the issuer that the server publishes to `AuthorizationServer::new`",
             ));
         }
-        Ok(())
+        let insecure = metadata
+            .endpoints()
+            .find(|(_, url)| !self.channel.allows(url));
+        if let Some((name, endpoint)) = insecure {
+            let endpoint = log_safe(endpoint);
+            return Err(FetchError::configuration(
+                url,
+                "insecure_endpoint",
+                format_args!("{name} is {endpoint}, which is not https"),
+                "",
+            ));
+        }
+        Ok(metadata)
     }
 }
 

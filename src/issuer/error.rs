@@ -9,13 +9,16 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum BackChannelError {
     /// No response arrived within 5 seconds.
-    #[error("no response within the time limit")]
+    #[error("no response within the time limit of 5 seconds")]
     Timeout,
     /// The response body is longer than 1 MiB.
-    #[error("the response is longer than the limit")]
+    #[error("the response is longer than the limit of 1 MiB")]
     TooLarge,
-    /// The URL is not https, nor http for an issuer on loopback.
-    #[error("the URL is not https")]
+    /// The response has a `Content-Encoding`, although the request accepts none.
+    #[error("the response has Content-Encoding {0}, expected none")]
+    Encoded(Arc<str>),
+    /// The URL is not https, nor http for an issuer that permits it.
+    #[error("the URL is not https, or has a user name or a fragment")]
     Insecure,
     /// There is no back channel: feature `reqwest` is disabled and none was configured.
     #[error("there is no back channel: enable feature `reqwest` or call `with_back_channel`")]
@@ -72,35 +75,15 @@ fn is_not_sent(cause: &(dyn Error + 'static)) -> bool {
     )
 }
 
-/// The error of fetching a document from the authorization server.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum FetchError {
-    #[error(transparent)]
-    BackChannel(#[from] BackChannelError),
-    #[error("the status was {0}")]
-    Status(http::StatusCode),
-    #[error("{0}")]
-    Document(&'static str),
-}
-
-impl FetchError {
-    /// Returns the kind, by which log events are rate limited.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::BackChannel(BackChannelError::NotSent(_)) => "not_sent",
-            Self::BackChannel(_) => "no_response",
-            Self::Status(_) => "status",
-            Self::Document(text) => text,
-        }
-    }
-}
-
 /// The error if metadata or keys could not be fetched. No token was validated.
+///
+/// The text is the one that the log shows: the address, what was found there and what was expected.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the authorization server is unavailable: {reason}")]
+#[error("{reason}")]
 pub struct Unavailable {
     reason: Arc<str>,
     retry_after: Duration,
+    is_configuration: bool,
 }
 
 impl Unavailable {
@@ -108,6 +91,15 @@ impl Unavailable {
         Self {
             reason: reason.into(),
             retry_after,
+            is_configuration: false,
+        }
+    }
+
+    /// Creates an error that only an operator can correct.
+    pub(crate) fn configuration(reason: &str) -> Self {
+        Self {
+            is_configuration: true,
+            ..Self::new(reason, Duration::ZERO)
         }
     }
 
@@ -115,11 +107,11 @@ impl Unavailable {
     pub fn retry_after(&self) -> Duration {
         self.retry_after
     }
-}
 
-impl From<FetchError> for Unavailable {
-    fn from(error: FetchError) -> Self {
-        Self::new(&error.to_string(), Duration::from_secs(1))
+    /// Returns whether this is an error of the configuration, such as an issuer that the authorization server does not
+    /// have, and not an outage. Layers then respond 500 instead of 503.
+    pub fn is_configuration_error(&self) -> bool {
+        self.is_configuration
     }
 }
 

@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::back_channel::BackChannelClient;
 use super::discovery::MetadataSource;
-use super::error::FetchError;
+use super::fetch_error::FetchError;
 use super::key_cache::CachedKeySet;
 use super::key_set::{KeySet, lifetime};
 use crate::clock::SharedClock;
@@ -16,6 +16,9 @@ use crate::telemetry::{self, LogLimits};
 
 /// The longest interval between background refreshes that fail.
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// RFC 7517 §8.5.2. Many servers use the type of JSON.
+const KEY_SET_TYPES: &str = "application/jwk-set+json, application/json";
 
 pub(super) type KeySetResult = Result<Arc<CachedKeySet>, FetchError>;
 
@@ -92,14 +95,18 @@ impl KeyFetcher {
     /// Only a set that was parsed replaces the previous one, as a whole.
     async fn request(&self, previous: Option<Arc<CachedKeySet>>) -> KeySetResult {
         let metadata = self.metadata.refreshed().await?;
-        let uri = metadata
-            .jwks_uri()
-            .ok_or(FetchError::Document("the metadata has no jwks_uri"))?;
-        let response = self.channel.fetch_json(uri).await?;
+        let uri = metadata.jwks_uri().ok_or_else(|| {
+            FetchError::missing(
+                "jwks_uri",
+                "set the keys with `AuthorizationServer::with_keys`",
+            )
+        })?;
+        let response = self.channel.fetch_json(uri, KEY_SET_TYPES).await?;
         let (fetched_at, lifetime) = (self.clock.monotonic(), lifetime(response.headers()));
         // Jitter, so that processes that started together do not keep refreshing together.
         let refresh_after = lifetime.mul_f64(0.8 - 0.1 * self.random.fraction());
-        let mut keys = KeySet::parse(response.body()).map_err(FetchError::Document)?;
+        let mut keys =
+            KeySet::parse(response.body()).map_err(|reason| FetchError::unreadable(uri, reason))?;
         let generation = match previous {
             None => 1,
             Some(previous) if keys.reuse_keys_of(&previous.keys) => previous.generation,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::error::{FetchError, KeyError, Unavailable};
+use super::error::{KeyError, Unavailable};
+use super::fetch_error::FetchError;
 use super::health::{Health, KeySetHealth};
 use super::key_cache::{CachedKeySet, KeyCache};
 use super::key_fetch::{Buckets, FetchBudget};
@@ -177,9 +178,11 @@ impl KeySource {
                 _ => Ok(Arc::clone(self).attempt()),
             }
         };
-        let canceled = FetchError::Document("the fetch was canceled");
         match self.flight.join((), start) {
-            Ok(waiter) => waiter.outcome().await.unwrap_or(Err(canceled)),
+            Ok(waiter) => waiter
+                .outcome()
+                .await
+                .unwrap_or_else(|| Err(FetchError::canceled())),
             Err(known) => known,
         }
     }

@@ -11,8 +11,10 @@
 mod back_channel;
 mod client;
 mod client_assertion;
+mod configure;
 mod discovery;
 mod error;
+mod fetch_error;
 mod health;
 mod key_cache;
 mod key_fetch;
@@ -24,6 +26,7 @@ mod renewable;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod settings;
 mod static_keys;
 #[cfg(test)]
 mod wycheproof;

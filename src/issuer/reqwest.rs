@@ -11,6 +11,7 @@ use tower::util::{BoxCloneSyncService, service_fn};
 use super::back_channel::{BackChannelService, MAX_BODY, TOTAL_TIMEOUT};
 use super::error::BackChannelError;
 use super::renewable::{Connections, Renewable};
+use crate::tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -35,10 +36,17 @@ pub(super) fn service() -> BackChannelService {
     }))
 }
 
+/// Creates the service of a configured client.
+pub(super) fn service_of(client: reqwest::Client) -> BackChannelService {
+    BoxCloneSyncService::new(service_fn(move |request| send(client.clone(), request)))
+}
+
 fn create() -> Result<reqwest::Client, BoxError> {
     // A redirect could lead to any host, and a proxy from the environment could receive the client secret.
-    // Applications that need a proxy configure a service with `with_back_channel`.
+    // Applications that need a proxy configure a client with `with_http_client`.
+    let tls = tls::client_config(None)?.with_no_client_auth();
     let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -57,7 +65,12 @@ async fn send(
     client: reqwest::Client,
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, BoxError> {
-    let response = client.execute(request.try_into()?).await?;
+    let request = reqwest::Request::try_from(request)?;
+    let url = request.url().clone();
+    let response = client.execute(request).await?;
+    if *response.url() != url {
+        return Err("the client followed a redirect".into());
+    }
     let (parts, body) = Response::from(response).into_parts();
     let body = Limited::new(body, MAX_BODY).collect().await;
     let body = body.map_err(|error| match error.is::<LengthLimitError>() {

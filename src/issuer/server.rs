@@ -1,33 +1,25 @@
 //! [`AuthorizationServer`], the handle of an authorization server.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tower_service::Service;
 
-use super::back_channel::{BackChannelClient, BackChannelService, check_issuer};
+use super::back_channel::{HttpPolicy, check_issuer};
 use super::discovery::MetadataSource;
 use super::error::{BackChannelError, KeyError, Unavailable};
 use super::health::{Health, KeySetHealth};
-use super::key_fetch::FetchBudget;
-use super::key_fetch::KeyFetcher;
+use super::key_fetch::{FetchBudget, KeyFetcher};
 use super::key_ref::KeyRef;
 use super::key_set::SelectedKey;
 use super::key_source::KeySource;
-use super::static_keys::StaticKeys;
+use super::settings::Settings;
 use crate::ConfigError;
-use crate::clock::{Clock, Now, SharedClock, system_clock};
+use crate::clock::{Now, SharedClock};
 use crate::crypto::Algorithm;
 use crate::protocol::Metadata;
 use crate::verification::Verification;
-
-/// How long keys are used beyond their lifetime while the server is unreachable.
-const DEFAULT_OUTAGE_LIMIT: Duration = Duration::from_secs(3600);
-const MAX_OUTAGE_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Discovers and caches the metadata and keys of an authorization server, which its issuer identifies.
 ///
@@ -50,19 +42,9 @@ const MAX_OUTAGE_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
 #[derive(Clone)]
 pub struct AuthorizationServer {
-    settings: Settings,
+    pub(super) settings: Settings,
     metadata: Arc<MetadataSource>,
     keys: Arc<KeySource>,
-}
-
-#[derive(Clone)]
-struct Settings {
-    issuer: String,
-    clock: SharedClock,
-    channel: BackChannelClient,
-    static_metadata: Option<Arc<Metadata>>,
-    static_keys: Option<StaticKeys>,
-    outage_limit: Duration,
 }
 
 impl AuthorizationServer {
@@ -72,28 +54,76 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// [`ConfigError::Issuer`] unless the issuer is an https URL without query, fragment and user name. For
-    /// development, http is accepted for a loopback host.
+    /// development, http is accepted for a loopback address and for `localhost`.
     pub fn new(issuer: &str) -> Result<Self, ConfigError> {
-        let allows_http = check_issuer(issuer).map_err(|reason| ConfigError::Issuer {
-            value: issuer.to_owned(),
-            reason,
-        })?;
-        let clock = system_clock();
-        Ok(Self::from_settings(Settings {
-            issuer: issuer.to_owned(),
-            channel: BackChannelClient::new(default_service(), Arc::clone(&clock), allows_http),
-            clock,
-            static_metadata: None,
-            static_keys: None,
-            outage_limit: DEFAULT_OUTAGE_LIMIT,
-        }))
+        let http = check_issuer(issuer, false).map_err(|reason| invalid(issuer, reason))?;
+        Ok(Self::from_settings(Settings::new(issuer, http)))
     }
 
-    fn from_settings(settings: Settings) -> Self {
-        let (issuer, channel) = (settings.issuer.clone(), settings.channel.clone());
-        let clock = Arc::clone(&settings.clock);
-        let metadata = settings.static_metadata.clone();
-        let metadata = Arc::new(MetadataSource::new(issuer, channel, clock, metadata));
+    /// Creates the handle of a server whose issuer may be an http URL of any host, for containers and service meshes:
+    /// `http://keycloak:8080/realms/shop`.
+    ///
+    /// **Insecure.** Anyone on the path to the authorization server can replace its keys and forge any token, and reads
+    /// client secrets. The constructor logs a warning that says so.
+    ///
+    /// If the issuer is http, endpoints may be http too. An https issuer still accepts only https endpoints. Redirect
+    /// URIs and cookies are not affected, and the metadata must still be of this issuer.
+    ///
+    /// ```
+    /// use tower_oauth::AuthorizationServer;
+    ///
+    /// // Browsers and tokens use the first name, containers the second one.
+    /// let server = AuthorizationServer::new_with_insecure_http("http://localhost:8080/realms/shop")?
+    ///     .with_metadata_url("http://keycloak:8080/realms/shop/.well-known/openid-configuration")?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Issuer`] unless the issuer is an https or http URL without query, fragment and user name.
+    pub fn new_with_insecure_http(issuer: &str) -> Result<Self, ConfigError> {
+        let http = check_issuer(issuer, true).map_err(|reason| invalid(issuer, reason))?;
+        if http == HttpPolicy::AnyHost {
+            tracing::warn!(
+                name: "insecure_http",
+                target: "tower_oauth::issuer",
+                issuer,
+                "requests to the authorization server are not encrypted: anyone on the path can forge tokens"
+            );
+        }
+        Ok(Self::from_settings(Settings::new(issuer, http)))
+    }
+
+    /// Creates the handle of a server from metadata that is configured and never fetched. The issuer may be any string,
+    /// for servers whose tokens have an `iss` that is not an https URL, such as AD FS and Kubernetes.
+    ///
+    /// Endpoints must be https. With [`with_keys`](Self::with_keys) no endpoint is necessary to validate JWTs.
+    ///
+    /// ```
+    /// use tower_oauth::AuthorizationServer;
+    /// use tower_oauth::protocol::Metadata;
+    ///
+    /// let metadata = Metadata::new("http://adfs.example.com/adfs/services/trust")
+    ///     .with_jwks_uri("https://adfs.example.com/adfs/discovery/keys");
+    /// let server = AuthorizationServer::from_metadata(metadata)?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Issuer`] if the issuer is empty, [`ConfigError::Url`] if an endpoint is not https.
+    pub fn from_metadata(metadata: Metadata) -> Result<Self, ConfigError> {
+        let issuer = metadata.issuer().to_owned();
+        if issuer.is_empty() || issuer.chars().any(char::is_control) {
+            let reason = "it must not be empty or contain control characters";
+            return Err(invalid(&issuer, reason));
+        }
+        let http = check_issuer(&issuer, false).unwrap_or(HttpPolicy::Never);
+        Self::from_settings(Settings::new(&issuer, http)).with_metadata(metadata)
+    }
+
+    pub(super) fn from_settings(settings: Settings) -> Self {
+        let metadata = Arc::new(MetadataSource::new(&settings));
         let fetcher = KeyFetcher::new(
             settings.issuer.clone(),
             Arc::clone(&metadata),
@@ -107,94 +137,6 @@ impl AuthorizationServer {
             metadata,
             keys,
         }
-    }
-
-    /// Sends all requests to the authorization server through `service`: for a proxy, client certificates, retries or
-    /// a recorder.
-    ///
-    /// The limits still apply: a response must arrive within 5 seconds and have at most 1 MiB, and URLs must be https
-    /// unless the issuer is on loopback. The service should not follow redirects.
-    ///
-    /// If nothing of a request was sent, return [`BackChannelError::NotSent`], or an error that has it as a source:
-    /// introspection pauses only after this error, and a refresh token is then known to be unused. Close pooled
-    /// connections that were idle for 15 seconds, and open new ones after a timeout.
-    ///
-    /// Call this and the other `with_` methods before creating layers: the returned handle has an empty cache.
-    #[must_use]
-    pub fn with_back_channel<S>(mut self, service: S) -> Self
-    where
-        S: Service<Request<Bytes>, Response = Response<Bytes>> + Clone + Send + Sync + 'static,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
-        S::Future: Send,
-    {
-        self.settings.channel = self.settings.channel.with_service(service);
-        Self::from_settings(self.settings)
-    }
-
-    /// Sets the clock of the server and of the layers created from it.
-    #[must_use]
-    pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        self.settings.clock = Arc::new(clock);
-        self.settings.channel = self
-            .settings
-            .channel
-            .with_clock(Arc::clone(&self.settings.clock));
-        Self::from_settings(self.settings)
-    }
-
-    /// Sets the metadata instead of discovering it.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Issuer`] if the metadata is of another issuer, [`ConfigError::Url`] if an endpoint is not https
-    /// (or http, for an issuer on loopback).
-    pub fn with_metadata(mut self, metadata: Metadata) -> Result<Self, ConfigError> {
-        if metadata.issuer() != self.settings.issuer {
-            return Err(ConfigError::Issuer {
-                value: metadata.issuer().to_owned(),
-                reason: "the metadata is of another issuer",
-            });
-        }
-        if let Some((setting, url)) = metadata
-            .endpoints()
-            .find(|(_, url)| !self.settings.channel.allows(url))
-        {
-            return Err(ConfigError::Url {
-                setting,
-                value: url.to_owned(),
-                reason: "it must be https, without a user name or a fragment",
-            });
-        }
-        self.settings.static_metadata = Some(Arc::new(metadata));
-        Ok(Self::from_settings(self.settings))
-    }
-
-    /// Sets the signing keys instead of fetching the key set, which is then never fetched: not by a layer, not by
-    /// [`ready`](Self::ready), not in the background.
-    ///
-    /// For tests, and for networks without access to the authorization server.
-    #[must_use]
-    pub fn with_keys(mut self, keys: StaticKeys) -> Self {
-        self.settings.static_keys = Some(keys);
-        Self::from_settings(self.settings)
-    }
-
-    /// Sets how long keys are used beyond their lifetime while the server is unreachable: 1 hour by default. With zero
-    /// they are not. After that time requests are rejected with 503.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Setting`] for more than 24 hours.
-    pub fn with_outage_limit(mut self, limit: Duration) -> Result<Self, ConfigError> {
-        if limit > MAX_OUTAGE_LIMIT {
-            return Err(ConfigError::Setting {
-                setting: "outage limit",
-                value: format!("{limit:?}"),
-                reason: "it must be at most 24 hours",
-            });
-        }
-        self.settings.outage_limit = limit;
-        Ok(Self::from_settings(self.settings))
     }
 
     /// Returns the issuer identifier.
@@ -273,14 +215,11 @@ impl AuthorizationServer {
     }
 }
 
-#[cfg(feature = "reqwest")]
-fn default_service() -> Option<BackChannelService> {
-    Some(super::reqwest::service())
-}
-
-#[cfg(not(feature = "reqwest"))]
-fn default_service() -> Option<BackChannelService> {
-    None
+fn invalid(issuer: &str, reason: &'static str) -> ConfigError {
+    ConfigError::Issuer {
+        value: issuer.to_owned(),
+        reason,
+    }
 }
 
 impl fmt::Debug for AuthorizationServer {

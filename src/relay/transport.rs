@@ -16,10 +16,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tower_service::Service;
 
 use crate::issuer::{Connections, Renewable};
+use crate::tls;
 
 type RelayTransportError = tower::BoxError;
 type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, RelayTransportError>>;
@@ -43,10 +43,8 @@ impl HttpTransport {
         tcp.set_keepalive(Some(KEEP_ALIVE));
         tcp.set_keepalive_interval(Some(KEEP_ALIVE));
         tcp.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
-        // The provider is explicit: the application may have installed another one for the process,
-        // or none.
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(default_provider())?
+            .with_provider_and_platform_verifier(tls::provider())?
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);

@@ -109,6 +109,10 @@ pub enum VerifyErrorKind {
     /// The keys could not be fetched, or the token could not be introspected. Not the client's fault.
     #[error("the authorization server is unavailable")]
     Unavailable,
+    /// As `Unavailable`, but a retry cannot succeed: this application is not configured as the authorization server
+    /// requires. Not the client's fault.
+    #[error("the authorization server and this application are not configured for each other")]
+    Configuration,
     /// The replay store is full or unavailable. Not the client's fault.
     #[error("the replay store is unavailable")]
     StoreUnavailable,
@@ -120,7 +124,7 @@ impl VerifyError {
         self.kind
     }
 
-    /// Returns the outage that caused [`VerifyErrorKind::Unavailable`].
+    /// Returns what caused [`VerifyErrorKind::Unavailable`] or [`VerifyErrorKind::Configuration`].
     pub(crate) fn unavailable(&self) -> Option<&Unavailable> {
         match &self.outage {
             Some(Outage::Server(unavailable)) => Some(unavailable),
@@ -138,7 +142,10 @@ impl From<VerifyErrorKind> for VerifyError {
 impl From<Unavailable> for VerifyError {
     fn from(unavailable: Unavailable) -> Self {
         Self {
-            kind: VerifyErrorKind::Unavailable,
+            kind: match unavailable.is_configuration_error() {
+                true => VerifyErrorKind::Configuration,
+                false => VerifyErrorKind::Unavailable,
+            },
             outage: Some(Outage::Server(unavailable)),
         }
     }

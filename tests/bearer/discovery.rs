@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::header::{LOCATION, SET_COOKIE};
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
+use http::header::{CONTENT_ENCODING, LOCATION, SET_COOKIE};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tower_oauth::clock::SystemClock;
 use tower_oauth::protocol::Metadata;
 use tower_oauth::testing::{Endpoint, Fault, ServerHandle, TestServer};
 use tower_oauth::{Algorithm, AuthorizationServer, ConfigError};
@@ -18,8 +19,14 @@ use crate::support::api::{
     self, Outcome, api, fetches, good, layer, layer_of, present, server, soon,
 };
 
+const MISCONFIGURED: Outcome = Outcome::Misconfigured;
+const UNAVAILABLE: Outcome = Outcome::Unavailable;
+
 /// Returns the error of `ready` for a server with these faults in its metadata.
-async fn error_of(faults: impl IntoIterator<Item = Fault>) -> (String, TestServer) {
+async fn error_of(
+    faults: impl IntoIterator<Item = Fault>,
+    expected: Outcome,
+) -> (String, TestServer) {
     let server = server();
     for fault in faults {
         server.fail(Endpoint::Metadata, fault);
@@ -31,7 +38,7 @@ async fn error_of(faults: impl IntoIterator<Item = Fault>) -> (String, TestServe
         present(&api(layer(&server)), &good(&server).sign())
             .await
             .outcome(),
-        Outcome::Unavailable
+        expected
     );
     (error.to_string(), server)
 }
@@ -50,7 +57,7 @@ async fn metadata_of_another_issuer_is_rejected() {
         " https://id.example.test",
         "",
     ] {
-        let (error, server) = error_of([Fault::member("issuer", issuer)]).await;
+        let (error, server) = error_of([Fault::member("issuer", issuer)], MISCONFIGURED).await;
         assert!(error.contains("another issuer"), "{issuer}: {error}");
         assert_eq!(server.count(Endpoint::KeySet), 0, "{issuer}");
     }
@@ -60,10 +67,10 @@ async fn metadata_of_another_issuer_is_rejected() {
         json!(1),
         json!({}),
     ] {
-        let (error, _) = error_of([Fault::member("issuer", issuer)]).await;
+        let (error, _) = error_of([Fault::member("issuer", issuer)], UNAVAILABLE).await;
         assert!(error.contains("not a metadata document"), "{error}");
     }
-    let (error, _) = error_of([Fault::without_member("issuer")]).await;
+    let (error, _) = error_of([Fault::without_member("issuer")], UNAVAILABLE).await;
     assert!(error.contains("not a metadata document"), "{error}");
 }
 
@@ -87,7 +94,7 @@ async fn metadata_with_an_endpoint_that_is_not_https_is_rejected() {
         "https://",
         "https://[::1",
     ] {
-        let (error, server) = error_of([Fault::member("jwks_uri", url)]).await;
+        let (error, server) = error_of([Fault::member("jwks_uri", url)], MISCONFIGURED).await;
         assert!(error.contains("not https"), "{url}: {error}");
         assert_eq!(server.count(Endpoint::KeySet), 0, "{url}");
     }
@@ -99,16 +106,14 @@ async fn metadata_with_an_endpoint_that_is_not_https_is_rejected() {
         "introspection_endpoint",
         "revocation_endpoint",
     ] {
-        let (error, _) = error_of([Fault::member(endpoint, "http://id.example.test/x")]).await;
+        let insecure = Fault::member(endpoint, "http://id.example.test/x");
+        let (error, _) = error_of([insecure], MISCONFIGURED).await;
         assert!(error.contains("not https"), "{endpoint}: {error}");
     }
-    let (error, _) = error_of([Fault::without_member("jwks_uri")]).await;
+    let (error, _) = error_of([Fault::without_member("jwks_uri")], MISCONFIGURED).await;
     assert!(error.contains("jwks_uri"), "{error}");
-    let (error, _) = error_of([Fault::member(
-        "jwks_uri",
-        json!(["https://id.example.test/jwks"]),
-    )])
-    .await;
+    let list = Fault::member("jwks_uri", json!(["https://id.example.test/jwks"]));
+    let (error, _) = error_of([list], UNAVAILABLE).await;
     assert!(error.contains("not a metadata document"), "{error}");
 }
 
@@ -129,7 +134,7 @@ async fn an_invalid_metadata_document_is_rejected() {
         ("trailing text", format!("{document}{document}")),
         ("too long", format!("{document}{}", " ".repeat(1 << 20))),
     ] {
-        let (error, server) = error_of([Fault::body("application/json", body)]).await;
+        let (error, server) = error_of([Fault::body("application/json", body)], UNAVAILABLE).await;
         assert!(
             error.contains("metadata") || error.contains("longer"),
             "{name}: {error}"
@@ -137,11 +142,16 @@ async fn an_invalid_metadata_document_is_rejected() {
         assert_eq!(server.count(Endpoint::KeySet), 0, "{name}");
     }
     for status in [201, 204, 301, 302, 307, 500, 503] {
-        let (error, server) = error_of([
+        let faults = [
             Fault::status(status),
             Fault::body("application/json", document.clone()),
-        ])
-        .await;
+        ];
+        // There is no document at either address; or it may be there later.
+        let expected = match status {
+            300..=399 => MISCONFIGURED,
+            _ => UNAVAILABLE,
+        };
+        let (error, server) = error_of(faults, expected).await;
         assert!(error.contains(&status.to_string()), "{error}");
         assert_eq!(server.count(Endpoint::KeySet), 0, "{status}");
     }
@@ -232,12 +242,14 @@ async fn the_default_back_channel_fetches_over_tcp() {
     let (server, _listening, handle) = over_tcp().await;
     soon(handle.ready()).await.unwrap();
     let sent = server.requests();
-    assert_eq!(sent.len(), 2);
-    assert!(
-        sent.iter()
-            .all(|one| one.method() == "GET" && one.header("accept") == Some("application/json"))
-    );
-    assert!(sent.iter().all(|one| one.header("authorization").is_none()));
+    let accepted: Vec<_> = sent.iter().map(|one| one.header("accept")).collect();
+    let key_set = "application/jwk-set+json, application/json";
+    assert_eq!(accepted, [Some("application/json"), Some(key_set)]);
+    assert!(sent.iter().all(|one| {
+        one.method() == "GET"
+            && one.header("authorization").is_none()
+            && one.header("accept-encoding") == Some("identity")
+    }));
 }
 
 #[tokio::test]
@@ -317,6 +329,46 @@ async fn an_untrusted_certificate_makes_the_server_unavailable() {
     let answer = trusting.get(&issuer).send().await.unwrap();
     assert_eq!(answer.status(), 404);
     assert_eq!(handshakes.load(Ordering::Relaxed), 1);
+}
+
+/// The name of the variable with the issuer that the test below hands to itself, in another process.
+const ISSUER_OVER_TLS: &str = "TOWER_OAUTH_TEST_ISSUER_OVER_TLS";
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_https_call_works_without_a_tls_provider_of_the_process() {
+    if let Ok(issuer) = std::env::var(ISSUER_OVER_TLS) {
+        let handle = AuthorizationServer::new(&issuer).unwrap();
+        let error = soon(handle.ready()).await.unwrap_err().to_string();
+        assert!(error.contains("status 404"), "{error}");
+        assert!(rustls::crypto::CryptoProvider::get_default().is_none());
+        return;
+    }
+    let (issuer, certificate, handshakes) = over_tls().await;
+    let file = std::env::temp_dir().join(format!("tower-oauth-{}.pem", std::process::id()));
+    std::fs::write(&file, certificate.pem()).unwrap();
+    // Another process, because the trusted certificates are those of its environment.
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child
+        .args([
+            "--exact",
+            "discovery::an_https_call_works_without_a_tls_provider_of_the_process",
+        ])
+        .env(ISSUER_OVER_TLS, issuer)
+        .env("SSL_CERT_FILE", &file);
+    let child = tokio::task::spawn_blocking(move || child.output()).await;
+    std::fs::remove_file(&file).unwrap();
+    let child = child.unwrap().unwrap();
+    assert!(
+        child.status.success(),
+        "{}",
+        String::from_utf8_lossy(&child.stdout)
+    );
+    assert_eq!(
+        handshakes.load(Ordering::Relaxed),
+        2,
+        "both addresses of the metadata"
+    );
 }
 
 #[tokio::test]
@@ -406,24 +458,34 @@ async fn an_issuer_on_loopback_may_use_http_on_loopback_only() {
 }
 
 #[tokio::test]
-async fn a_compressed_key_set_is_rejected() {
+async fn a_compressed_response_is_rejected_and_its_encoding_is_named() {
     let (server, _listening, handle) = over_tcp().await;
-    // A compressed response is not decompressed, so it is not JSON.
-    let name = HeaderName::from_static("content-encoding");
-    server.fail(
-        Endpoint::KeySet,
-        Fault::body("application/json", vec![0x1f, 0x8b, 8, 0]),
-    );
-    server.fail(
-        Endpoint::KeySet,
-        Fault::header(name, HeaderValue::from_static("gzip")),
-    );
-    let error = soon(handle.ready()).await.unwrap_err().to_string();
-    assert!(error.contains("not strict JSON"), "{error}");
-    assert!(
-        server
-            .requests()
-            .iter()
-            .all(|one| one.header("accept-encoding").is_none())
-    );
+    for encoding in ["gzip", "br", "identity, gzip", "\\\""] {
+        server.fail_once(
+            Endpoint::KeySet,
+            Fault::header(CONTENT_ENCODING, HeaderValue::from_static(encoding)),
+        );
+        let error = soon(handle.clone().with_clock(SystemClock::default()).ready()).await;
+        let error = error.unwrap_err().to_string();
+        let named = format!("/jwks: the response has Content-Encoding {encoding:?}");
+        assert!(error.contains(&named), "{error}");
+    }
+    let identity = Fault::header(CONTENT_ENCODING, HeaderValue::from_static("Identity"));
+    server.fail(Endpoint::KeySet, identity);
+    soon(handle.with_clock(SystemClock::default()).ready())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_in_front_of_a_document_is_skipped_once() {
+    let server = server();
+    let document = json!({ "issuer": api::ISSUER, "jwks_uri": "https://id.example.test/jwks" });
+    for (marks, is_read) in [(1, true), (2, false)] {
+        let marked = format!("{}{document}", "\u{feff}".repeat(marks));
+        server.clear_faults(Endpoint::Metadata);
+        server.fail(Endpoint::Metadata, Fault::body("application/json", marked));
+        let ready = soon(server.authorization_server().ready()).await;
+        assert_eq!(ready.is_ok(), is_read, "{marks}");
+    }
 }

@@ -406,7 +406,6 @@ async fn an_invalid_response_does_not_replace_the_key_set() {
         ("nothing", body("")),
         ("truncated", body(&whole[..whole.len() - 2])),
         ("trailing text", body(&format!("{whole}x"))),
-        ("a byte order mark", body(&format!("\u{feff}{whole}"))),
         (
             "too deep",
             body(&format!(

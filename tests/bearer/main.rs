@@ -24,6 +24,7 @@ mod discovery;
 mod dpop;
 mod grpc;
 mod introspection;
+mod issuer_setup;
 mod issuers;
 mod key_refresh;
 mod key_set;

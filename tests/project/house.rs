@@ -14,6 +14,7 @@ pub(crate) const LEVELS: &[(&str, u8)] = &[
     ("response_future", 0),
     ("verification", 0),
     ("protocol", 0),
+    ("tls", 0),
     ("telemetry", 1),
     ("single_flight", 1),
     ("crypto", 1),

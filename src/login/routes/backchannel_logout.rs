@@ -38,6 +38,11 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     let flow = settings.flow();
     let token = match logout_token::verify(flow.server(), token, flow.client().id()).await {
         Ok(token) => token,
+        Err(LogoutTokenError::Unavailable(error)) if error.is_configuration_error() => {
+            events::logout_token_rejected("keys_configuration");
+            let value = json!({ "error": "server_error" });
+            return response::json_with(StatusCode::INTERNAL_SERVER_ERROR, &value);
+        }
         Err(LogoutTokenError::Unavailable(error)) => {
             return unavailable("keys_unavailable", error.retry_after());
         }

@@ -50,7 +50,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_millis(1900);
 /// in a cluster: the operation returns [`StoreError::Unavailable`].
 ///
 /// Certificates are always verified, with the certificate authorities of the operating system or those of
-/// [`with_ca_pem`](Self::with_ca_pem). TLS uses rustls with its own aws-lc-rs provider, with any cryptography
+/// [`with_ca_pem`](Self::with_ca_pem). TLS uses rustls with its own provider, that of the enabled cryptography
 /// backend of this crate; the process default is neither used nor set.
 ///
 /// The nodes of a cluster report the addresses of the other nodes, and the store authenticates to those as well. A

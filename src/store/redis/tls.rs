@@ -1,20 +1,19 @@
-//! TLS connections to Redis with rustls. Uses its own crypto provider; the process default is neither used nor set.
+//! TLS connections to Redis with rustls.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::ResolvesClientCert;
-use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
 
 use super::error::CommandError;
+use crate::tls;
 
 /// Trusted certificate authorities and client certificate.
 #[derive(Clone, Default)]
@@ -46,7 +45,7 @@ impl Tls {
     ) -> Result<Self, &'static str> {
         let chain = certificates(chain)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key is not PEM")?;
-        let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
+        let certified = CertifiedKey::from_der(chain, key, &tls::provider())
             .map_err(|_| "the key does not match the certificate")?;
         self.certificate = Some(Arc::new(certified));
         self.config = OnceLock::new();
@@ -71,15 +70,7 @@ impl Tls {
         if let Some(config) = self.config.get() {
             return Ok(Arc::clone(config));
         }
-        let provider: Arc<CryptoProvider> = aws_lc_rs::default_provider().into();
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        let builder = match &self.authorities {
-            Some(authorities) => builder.with_root_certificates(Arc::clone(authorities)),
-            None => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Verifier::new(provider)?)),
-        };
+        let builder = tls::client_config(self.authorities.as_ref())?;
         let config = match &self.certificate {
             Some(certificate) => {
                 let resolver: Arc<dyn ResolvesClientCert> =

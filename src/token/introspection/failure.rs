@@ -118,7 +118,9 @@ impl IntrospectionFailure {
 impl From<BackChannelError> for IntrospectionFailure {
     fn from(error: BackChannelError) -> Self {
         match error {
-            BackChannelError::TooLarge => Self::InvalidResponse(error.to_string()),
+            BackChannelError::TooLarge | BackChannelError::Encoded(_) => {
+                Self::InvalidResponse(error.to_string())
+            }
             BackChannelError::NotSent(_)
             | BackChannelError::Insecure
             | BackChannelError::Missing => Self::NotSent(error.to_string()),
