@@ -30,10 +30,10 @@ struct Site {
 }
 
 impl Site {
-    fn serve(&self, url: &str, status: u16, body: impl ToString) {
+    fn serve(&self, url: &str, status: u16, body: impl Into<String>) {
         let mut replies = self.replies.lock().unwrap();
         replies.retain(|(other, ..)| other != url);
-        replies.push((url.to_owned(), status, body.to_string()));
+        replies.push((url.to_owned(), status, body.into()));
     }
 
     fn requested(&self) -> Vec<String> {
@@ -57,8 +57,8 @@ impl Site {
     }
 }
 
-fn keys(server: &TestServer) -> serde_json::Value {
-    json!({ "keys": [server.key(Algorithm::Es256).public_jwk()] })
+fn keys(server: &TestServer) -> String {
+    json!({ "keys": [server.key(Algorithm::Es256).public_jwk()] }).to_string()
 }
 
 fn document(issuer: &str) -> String {
@@ -211,7 +211,11 @@ async fn http_to_any_host_is_permitted_for_one_http_issuer_and_logged() {
         "{log}"
     );
     let handle = site.attach(&server, handle.with_metadata_url(metadata).unwrap());
-    site.serve(metadata, 200, json!({ "issuer": issuer, "jwks_uri": jwks }));
+    site.serve(
+        metadata,
+        200,
+        json!({ "issuer": issuer, "jwks_uri": jwks }).to_string(),
+    );
     site.serve(jwks, 200, keys(&server));
     let token = good(&server).with_claim("iss", issuer).sign();
     let outcome = present(&api(layer_of(&handle)), &token).await.outcome();
@@ -228,7 +232,11 @@ async fn http_to_any_host_is_permitted_for_one_http_issuer_and_logged() {
     // An https issuer accepts https only, and without the setting no other host is permitted.
     let handle = AuthorizationServer::new_with_insecure_http(ISSUER).unwrap();
     assert!(handle.clone().with_metadata_url(metadata).is_err());
-    site.serve(OPENID, 200, json!({ "issuer": ISSUER, "jwks_uri": jwks }));
+    site.serve(
+        OPENID,
+        200,
+        json!({ "issuer": ISSUER, "jwks_uri": jwks }).to_string(),
+    );
     let error = soon(site.attach(&server, handle).ready())
         .await
         .unwrap_err();
@@ -257,7 +265,7 @@ async fn configured_metadata_permits_an_issuer_of_any_text() {
             &server,
             AuthorizationServer::from_metadata(with_uri).unwrap(),
         );
-        let keys = StaticKeys::from_jwks(&keys(&server).to_string()).unwrap();
+        let keys = StaticKeys::from_jwks(&keys(&server)).unwrap();
         let configured = AuthorizationServer::from_metadata(metadata.clone()).unwrap();
         let configured = configured.with_keys(keys).with_clock(server.clock());
         for handle in [fetched, configured] {
