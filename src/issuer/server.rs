@@ -63,8 +63,8 @@ impl AuthorizationServer {
     /// Creates the handle of a server whose issuer may be an http URL of any host, for containers and service meshes:
     /// `http://keycloak:8080/realms/shop`.
     ///
-    /// **Insecure.** Anyone on the path to the authorization server can replace its keys and forge any token, and reads
-    /// client secrets. The constructor logs a warning that says so.
+    /// **Insecure.** An attacker on the path to the authorization server can replace its keys and forge any token, and
+    /// reads client secrets. The constructor logs a warning that says so.
     ///
     /// If the issuer is http, endpoints may be http too. An https issuer still accepts only https endpoints. Redirect
     /// URIs and cookies are not affected, and the metadata must still be of this issuer.
@@ -88,7 +88,7 @@ impl AuthorizationServer {
                 name: "insecure_http",
                 target: "tower_oauth::issuer",
                 issuer,
-                "requests to the authorization server are not encrypted: anyone on the path can forge tokens"
+                "requests to the authorization server are not encrypted: an attacker on the path can forge tokens"
             );
         }
         Ok(Self::from_settings(Settings::new(issuer, http)))

@@ -84,7 +84,7 @@ async fn outages_and_errors_of_the_configuration_are_told_apart_and_say_what_was
     ][..];
     let html = &["not a metadata document", OPENID][..];
     for (first, second, expected, texts) in [
-        // What is not a document of this issuer is no answer.
+        // Without a document of this issuer, the next address is asked.
         ((200, HTML), (200, &*found), Outcome::Accepted, &[][..]),
         ((200, "{}"), (200, &found), Outcome::Accepted, &[]),
         ((301, ""), (200, &found), Outcome::Accepted, &[]),
