@@ -8,6 +8,7 @@
 mod bearer;
 mod caller;
 mod cluster;
+mod keycloak;
 mod login;
 mod process;
 mod provider;

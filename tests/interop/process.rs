@@ -9,8 +9,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::provider::folder;
 
-/// Kills the program when standard input ends, so that it does not outlive a killed test.
-const WRAPPER: &str = r#""$@" & exec >&-; read -r _; kill -9 $!; wait $! 2>/dev/null"#;
+/// Kills the program and its children when standard input ends, so that they do not outlive a killed test.
+const WRAPPER: &str = r#"setsid "$@" & exec >&-; read -r _; kill -9 -$!; wait $! 2>/dev/null"#;
 
 pub struct Process {
     shell: Child,

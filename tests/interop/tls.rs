@@ -32,6 +32,13 @@ pub struct CertifiedKey {
     secret: Vec<u8>,
 }
 
+impl CertifiedKey {
+    /// Returns the certificate in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.chain
+    }
+}
+
 impl Authority {
     pub fn new() -> Self {
         let mut params = named("Test CA");

@@ -17,7 +17,7 @@ use crate::provider::{Provider, SECRET};
 
 /// Where sessions are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mode {
+pub enum Mode {
     Cookie,
     Shared,
     Store,

@@ -1,0 +1,19 @@
+//! Keycloak as the authorization server, with RSA and with elliptic-curve keys.
+//!
+//! One server runs for all tests. They share a realm for each kind of keys; a test that changes users, clients or the realm
+//! has its own, so that tests run in parallel.
+
+mod access_tokens;
+mod api;
+mod channel;
+mod client;
+mod introspection;
+mod logins;
+mod logout;
+mod mtls;
+mod realm;
+mod refresh;
+mod rotation;
+mod server;
+mod user;
+mod world;
