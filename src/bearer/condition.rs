@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::refusal::{Refusal, is_description};
 use crate::ConfigError;
-use crate::protocol::json::parse_object;
+use crate::protocol::json::{Object, parse_object};
 use crate::protocol::{Claims, ScopeSet};
 use crate::token::{ConditionId, ScopeClaim, TokenInfo};
 
@@ -70,32 +70,20 @@ impl Condition {
         Ok(Self::Claim { description, check })
     }
 
-    /// `typed_claims` are the claims as the type of the layer.
+    /// Checks a token. `typed_claims` are the claims as the type of the layer.
     pub(super) fn check<'a>(
         &self,
         token_info: &TokenInfo,
         typed_claims: impl Fn() -> Option<&'a dyn Any>,
     ) -> Result<(), Refusal> {
+        let claims = &*token_info.claims;
         let (is_met, description) = match self {
-            Self::Role {
-                from,
-                role,
-                organization,
-                id,
-            } => {
-                let has_role = || {
-                    // Cannot fail: the claims were parsed when the token was verified.
-                    let claims = parse_object(token_info.claims.as_json().as_bytes());
-                    let claims = claims.unwrap_or_default();
-                    match organization {
-                        Some(organization) => from.has_role_in(&claims, role, organization),
-                        None => from.has_role(&claims, role),
-                    }
-                };
+            Self::Role { id, .. } => {
+                let has_role = || self.has_role(claims);
                 (token_info.cache.meets(*id, has_role), NO_ROLE)
             }
             Self::Claim { description, check } => {
-                let is_met = check(&*token_info.claims).or_else(|| check(typed_claims()?));
+                let is_met = check(claims).or_else(|| check(typed_claims()?));
                 (
                     is_met.ok_or(Refusal::MissingLayer(WRONG_TYPE))?,
                     *description,
@@ -108,6 +96,69 @@ impl Condition {
             Err(Refusal::Policy { description })
         }
     }
+
+    /// Checks a session, which may be the argument of a condition too.
+    pub(super) fn check_session(
+        &self,
+        claims: &Claims,
+        session: &dyn Any,
+    ) -> Result<(), UnmetBySession> {
+        let is_met = match self {
+            Self::Role { .. } => self.has_role(claims),
+            Self::Claim { check, .. } => check(claims)
+                .or_else(|| check(session))
+                .ok_or(UnmetBySession::WrongType)?,
+        };
+        if is_met {
+            return Ok(());
+        }
+        Err(UnmetBySession::Condition(match self {
+            Self::Role { from, .. } if !from.is_present(&parsed(claims)) => {
+                format!("{self}; the ID token has no such claim")
+            }
+            _ => self.to_string(),
+        }))
+    }
+
+    fn has_role(&self, claims: &Claims) -> bool {
+        let Self::Role {
+            from,
+            role,
+            organization,
+            ..
+        } = self
+        else {
+            return false;
+        };
+        let claims = parsed(claims);
+        match organization {
+            Some(organization) => from.has_role_in(&claims, role, organization),
+            None => from.has_role(&claims, role),
+        }
+    }
+}
+
+/// Cannot fail: the claims were parsed when the token was verified.
+fn parsed(claims: &Claims) -> Object<'_> {
+    parse_object(claims.as_json().as_bytes()).unwrap_or_default()
+}
+
+/// What a session lacks, for the log.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnmetBySession {
+    #[error(
+        "{0}: a session has no scopes, because those granted to it say what this application may do at other APIs, and \
+         not what the user may do here; require a role or a condition on the claims"
+    )]
+    Scopes(String),
+    #[error("{0}")]
+    Condition(String),
+    #[error("{0}, and the ID token says less or nothing about it")]
+    Authentication(String),
+    #[error(
+        "a Policy expects claims of a type that a session does not have: it has Claims, those of its ID token, and Session"
+    )]
+    WrongType,
 }
 
 const NO_ROLE: &str = "the access token lacks a required role";

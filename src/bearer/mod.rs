@@ -151,6 +151,7 @@ pub(crate) use auth_state::grpc_response;
 pub(crate) use auth_state::{AuthState, refuse};
 pub use challenge::RefusedRequest;
 pub use claim_headers::ClaimHeadersLayer;
+pub(crate) use condition::UnmetBySession;
 pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use guard::Guard;
 pub use layer::BearerLayer;

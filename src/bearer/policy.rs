@@ -4,17 +4,30 @@ use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
-use super::condition::{Condition, RequiredAuthentication};
+use super::condition::{Condition, RequiredAuthentication, UnmetBySession};
 use super::refusal::Refusal;
 use crate::ConfigError;
-use crate::protocol::ScopeSet;
+use crate::protocol::{Claims, ScopeSet};
 use crate::token::{ScopeClaim, TokenInfo, VerifiedToken};
 
 /// The scopes, roles, conditions on claims, and authentication of the user that a route requires.
 ///
-/// A token must satisfy every part. A policy cannot be empty and parts cannot be removed, so a policy only narrows what
+/// A token or a session must satisfy every part. A policy cannot be empty and parts cannot be removed, so a policy only narrows what
 /// the layer around it accepts. Policies can be cloned, shared by routes and printed. [`ScopeLayer`](super::ScopeLayer)
 /// enforces a policy on a route, [`check`](Self::check) inside of a handler.
+///
+/// # Sessions
+///
+/// [`login.required().with_policy(..)`](crate::login::RequiredLayer::with_policy) enforces a policy on a route of
+/// browsers, [`PrincipalLayer`](crate::extract::PrincipalLayer) on a route of browsers and programs, and
+/// [`Session::meets`](crate::Session::meets) checks it inside of a handler. Of a session,
+///
+/// - **roles** and claims are those of the ID token of the login;
+/// - a condition on a [`Session`](crate::Session) reads its application data, where a
+///   [login hook](crate::LoginLayer::with_on_login) can keep roles from the userinfo endpoint or a database;
+/// - `acr` and `auth_time` are those of the ID token;
+/// - **scopes** are never met. Those granted to a session say what the application may do at other APIs on behalf of the
+///   user, and not what the user may do here.
 ///
 /// The requirements are sent to a caller that does not meet them: scopes in the `scope` of the challenge
 /// ([RFC 6750 §3]), the description of a condition in its `error_description`. Do not put confidential information
@@ -165,8 +178,8 @@ impl Policy {
 
     /// Also requires that `check` returns `true` for the claims.
     ///
-    /// `C` is [`Claims`](crate::Claims) or the type of [`with_claims`](crate::BearerLayer::with_claims); with any other
-    /// type the response is 500. `check` runs on every request and must not block. If it returns `false`, the request is
+    /// `C` is [`Claims`](crate::Claims) or the type of [`with_claims`](crate::BearerLayer::with_claims), and for sessions
+    /// `Claims` or [`Session`](crate::Session); with any other type the response is 500. `check` runs on every request and must not block. If it returns `false`, the request is
     /// rejected with 403 `insufficient_scope` and `description` as `error_description`. State what is wrong, such as
     /// "the account has no paid plan".
     ///
@@ -292,6 +305,46 @@ impl Policy {
         match &self.authentication {
             Some(required) => required.check(&token_info.claims, now),
             None => Ok(()),
+        }
+    }
+}
+
+impl Policy {
+    /// Returns the policy if a session can meet it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] if it requires scopes.
+    pub(crate) fn for_sessions(self) -> Result<Self, ConfigError> {
+        if self.alternatives.is_empty() {
+            return Ok(self);
+        }
+        Err(ConfigError::Setting {
+            setting: "policy of sessions",
+            value: self.to_string(),
+            reason: "a session meets no scope: the granted ones say what this application may do at other APIs, and not \
+                     what the user may do here; require a role or a condition on the claims",
+        })
+    }
+
+    /// Checks a session: the claims of its ID token, or the session as the argument of a condition.
+    pub(crate) fn check_session(
+        &self,
+        claims: &Claims,
+        session: &dyn Any,
+        now: i64,
+    ) -> Result<(), UnmetBySession> {
+        if !self.alternatives.is_empty() {
+            return Err(UnmetBySession::Scopes(self.to_string()));
+        }
+        for condition in &self.conditions {
+            condition.check_session(claims, session)?;
+        }
+        match &self.authentication {
+            Some(required) if required.check(claims, now).is_err() => {
+                Err(UnmetBySession::Authentication(required.to_string()))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -30,10 +30,12 @@
 #[cfg(feature = "axum")]
 mod extractors;
 mod principal;
+mod principal_layer;
 mod rejection;
 
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use extractors::{SessionRejection, TokenRejection};
 pub use principal::Principal;
+pub use principal_layer::PrincipalLayer;
 pub use rejection::PrincipalRejection;

@@ -5,7 +5,7 @@ use std::fmt;
 use http::{Extensions, Request};
 
 use super::rejection::PrincipalRejection;
-use crate::bearer::{AuthState, RequestHead};
+use crate::bearer::{AuthState, Policy, RequestHead};
 use crate::login::LoginContext;
 use crate::protocol::{Claims, ScopeSet};
 use crate::session::{Session, UserKey};
@@ -41,7 +41,8 @@ use crate::token::VerifiedToken;
 /// # Not checked
 ///
 /// What the caller may do. [`scopes`](Self::scopes) have two meanings, explained there.
-/// [`ScopeLayer`](crate::ScopeLayer) requires scopes of access tokens, and rejects sessions.
+/// [`PrincipalLayer`](super::PrincipalLayer) requires roles of both. [`ScopeLayer`](crate::ScopeLayer) requires scopes of
+/// access tokens, and rejects sessions.
 ///
 /// # Example
 ///
@@ -137,21 +138,55 @@ impl<C: Send + Sync + 'static> Principal<C> {
     fn resolve(
         extensions: &Extensions,
     ) -> Result<(Option<Self>, &LoginContext), PrincipalRejection> {
-        let Some(login) = extensions.get::<LoginContext>() else {
-            return Err(PrincipalRejection::misconfigured(NO_LOGIN_LAYER));
-        };
-        let auth = AuthState::of(extensions, NO_BEARER_LAYER)
-            .map_err(|refusal| PrincipalRejection::misconfigured(refusal.message()))?;
-        login.note_session_dependence();
-        let token = auth
-            .token(extensions, OTHER_TYPE)
-            .map_err(|refusal| PrincipalRejection::misconfigured(refusal.message()))?;
-        let principal = match token {
-            Some(token) => Some(Self::Token(VerifiedToken::clone(token))),
-            None => extensions.get().cloned().map(Self::Session),
+        let (credentials, login) = credentials(extensions)?;
+        let principal = match credentials {
+            Credentials::Token(state) => state
+                .token(extensions, OTHER_TYPE)
+                .map_err(|refusal| PrincipalRejection::misconfigured(refusal.message()))?
+                .map(|token| Self::Token(VerifiedToken::clone(token))),
+            Credentials::Session(session) => Some(Self::Session(session.clone())),
+            Credentials::None => None,
         };
         Ok((principal, login))
     }
+
+    /// Returns whether the principal meets a policy, for handlers whose response depends on it. To reject requests, use
+    /// [`PrincipalLayer`](super::PrincipalLayer).
+    ///
+    /// [`Policy`](Policy#sessions) has the rules for sessions: they meet no policy that requires scopes.
+    pub fn meets(&self, policy: &Policy) -> bool {
+        match self {
+            Self::Token(token) => policy.check(token).is_ok(),
+            Self::Session(session) => session.meets(policy),
+        }
+    }
+}
+
+/// What authenticates a request.
+pub(super) enum Credentials<'a> {
+    Token(&'a AuthState),
+    Session(&'a Session),
+    None,
+}
+
+/// Returns what authenticates a request, and the login layer around it.
+pub(super) fn credentials(
+    extensions: &Extensions,
+) -> Result<(Credentials<'_>, &LoginContext), PrincipalRejection> {
+    let Some(login) = extensions.get::<LoginContext>() else {
+        return Err(PrincipalRejection::misconfigured(NO_LOGIN_LAYER));
+    };
+    let state = AuthState::of(extensions, NO_BEARER_LAYER)
+        .map_err(|refusal| PrincipalRejection::misconfigured(refusal.message()))?;
+    login.note_session_dependence();
+    let credentials = if state.used_scheme().is_some() {
+        Credentials::Token(state)
+    } else {
+        extensions
+            .get()
+            .map_or(Credentials::None, Credentials::Session)
+    };
+    Ok((credentials, login))
 }
 
 impl<C> Principal<C> {
@@ -228,8 +263,8 @@ impl<C> Principal<C> {
     }
 }
 
-const NO_LOGIN_LAYER: &str = "the Principal extractor requires an outer LoginLayer";
-const NO_BEARER_LAYER: &str = "the Principal extractor requires an outer BearerLayer";
+const NO_LOGIN_LAYER: &str = "a Principal requires an outer LoginLayer";
+const NO_BEARER_LAYER: &str = "a Principal requires an outer BearerLayer";
 const OTHER_TYPE: &str = "the Principal extractor and its BearerLayer have different claims types";
 
 /// Does not print the access token.

@@ -23,6 +23,10 @@ impl PrincipalRejection {
         self.0.map(B::from)
     }
 
+    pub(super) fn into_boxed(self) -> Box<Response<Bytes>> {
+        self.0
+    }
+
     pub(super) fn misconfigured(message: &'static str) -> Self {
         Self(Box::new(misconfigured(message)))
     }

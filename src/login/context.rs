@@ -1,23 +1,20 @@
-//! What finds the login layer around it: [`RequiredLayer`], extractors and relays, by a request
-//! extension.
+//! The request extension by which [`RequiredLayer`](super::RequiredLayer), extractors and relays find
+//! the login layer around them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::header::HeaderMap;
 use http::uri::PathAndQuery;
-use http::{Extensions, Method, Request, Response, Uri};
-use tower_layer::Layer;
-use tower_service::Service;
+use http::{Extensions, Method, Uri};
 
 use super::navigation;
-use super::response::{LayerResponse, misconfigured};
+use super::refusal::{FORBIDDEN, UNCHECKED_POLICY, WEAK_AUTHENTICATION};
+use super::response::LayerResponse;
 use super::settings::Settings;
+use crate::bearer::{Policy, UnmetBySession};
 #[cfg(feature = "relay")]
 use crate::clock::SharedClock;
-use crate::response_future::ResponseFuture;
 use crate::session::Session;
 
 /// The login layer whose session a request has, in the extensions of every request: the innermost
@@ -78,7 +75,7 @@ impl LoginContext {
 
     /// Makes `layer` the one whose session the request has. Returns whether it is around the
     /// service.
-    fn select(layer: u64, extensions: &mut Extensions) -> bool {
+    pub(super) fn select(layer: u64, extensions: &mut Extensions) -> bool {
         let is_selected = |context: &Self| context.settings().layer == layer;
         if extensions.get().is_some_and(is_selected) {
             return true;
@@ -121,6 +118,27 @@ impl LoginContext {
 
     pub(super) fn depends_on_session(&self) -> bool {
         self.layer.depends_on_session.load(Ordering::Relaxed)
+    }
+
+    /// Checks a policy of a session. Returns the response to a request that does not meet it: never
+    /// a redirect to the login, which could not change it and would come back.
+    pub(crate) fn check_policy(
+        &self,
+        session: &Session,
+        policy: &Policy,
+        headers: &HeaderMap,
+    ) -> Result<(), Box<LayerResponse>> {
+        self.note_session_dependence();
+        session.check(policy).map_err(|unmet| {
+            let refusal = match &unmet {
+                UnmetBySession::WrongType => UNCHECKED_POLICY,
+                UnmetBySession::Authentication(_) => WEAK_AUTHENTICATION,
+                UnmetBySession::Scopes(_) | UnmetBySession::Condition(_) => FORBIDDEN,
+            };
+            let refusal =
+                refusal.because(format!("session {}: {unmet}", session.id().log_prefix()));
+            Box::new(self.settings().reject(headers, &refusal, None))
+        })
     }
 
     /// Returns the response to a request that needs a session and has none.
@@ -166,86 +184,3 @@ impl LoginContext {
         self.layer.settings.flow().clock()
     }
 }
-
-/// Requires a session; created by [`LoginLayer::required`](super::LoginLayer::required).
-///
-/// The layer checks the session only and never the path, so no alternative spelling of a path
-/// bypasses it. A request without a session is answered as [`LoginLayer`](super::LoginLayer)
-/// describes: 303 to the login route for a navigation, 401 for all others. Without the login layer
-/// around it, every request gets 500.
-///
-/// Inside two login layers, this one may be of either: the handler then gets the
-/// [`Session`](crate::Session) of that layer. See [`login`](super#two-layers-in-one-application).
-#[derive(Clone, Copy, Debug)]
-pub struct RequiredLayer {
-    layer: u64,
-}
-
-/// The service of a [`RequiredLayer`].
-#[derive(Clone, Copy, Debug)]
-pub struct Required<S> {
-    inner: S,
-    layer: u64,
-}
-
-impl RequiredLayer {
-    pub(super) fn new(layer: u64) -> Self {
-        Self { layer }
-    }
-}
-
-impl<S> Layer<S> for RequiredLayer {
-    type Service = Required<S>;
-
-    fn layer(&self, inner: S) -> Required<S> {
-        Required {
-            inner,
-            layer: self.layer,
-        }
-    }
-}
-
-impl<S, B, R> Service<Request<B>> for Required<S>
-where
-    S: Service<Request<B>, Response = Response<R>> + Clone,
-    R: From<Bytes>,
-{
-    type Response = Response<R>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, R>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.rejection(&mut request) {
-            None => ResponseFuture::inner(self.inner.call(request)),
-            Some(response) => {
-                // Releases the capacity that the inner service reserved in `poll_ready`.
-                self.inner = self.inner.clone();
-                ResponseFuture::own(response.map(R::from))
-            }
-        }
-    }
-}
-
-impl<S> Required<S> {
-    fn rejection<B>(&self, request: &mut Request<B>) -> Option<LayerResponse> {
-        let is_inside = LoginContext::select(self.layer, request.extensions_mut());
-        let extensions = request.extensions();
-        let Some(context) = extensions.get::<LoginContext>() else {
-            return Some(misconfigured(MISSING_LAYER));
-        };
-        if !is_inside {
-            return Some(misconfigured(WRONG_LAYER));
-        }
-        context.note_session_dependence();
-        let reject = || context.login_required(request.method(), request.headers());
-        extensions.get::<Session>().is_none().then(reject)
-    }
-}
-
-const MISSING_LAYER: &str =
-    "`login.required()` has no LoginLayer around it: add `.layer(login)` after it";
-const WRONG_LAYER: &str = "`login.required()` was created by another LoginLayer than those around it: add `.layer(login)` after it";

@@ -3,7 +3,7 @@
 //! No event contains a secret. Events that callers can cause without a session or a completed login
 //! are rate-limited per kind.
 
-use super::refusal::{CROSS_SITE, LoginRefusal};
+use super::refusal::{CROSS_SITE, FORBIDDEN, LoginRefusal, WEAK_AUTHENTICATION};
 use crate::record::SessionId;
 use crate::telemetry::may_log;
 
@@ -48,6 +48,11 @@ pub(super) fn rejected(refusal: &LoginRefusal, correlation_id: &str) {
         tracing::info!(
             name: "cross_site_request_rejected", target: TARGET,
             code, status, reason, correlation_id, "rejected a request from another site"
+        );
+    } else if code == FORBIDDEN.code || code == WEAK_AUTHENTICATION.code {
+        tracing::info!(
+            name: "session_forbidden", target: TARGET,
+            code, status, reason, correlation_id, "rejected a session that does not meet a policy"
         );
     } else if refusal.status.is_server_error() {
         tracing::error!(

@@ -7,10 +7,11 @@ use std::time::Duration;
 use http::Extensions;
 use tower_layer::Layer;
 
-use super::context::{LoginContext, RequiredLayer};
+use super::context::LoginContext;
 use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, X_CSRF};
 use super::redemptions::RedemptionCache;
+use super::required::RequiredLayer;
 use super::service::Login;
 use super::settings::{RoutePaths, Settings};
 use crate::config_error::ConfigError;
@@ -180,7 +181,8 @@ impl LoginLayer {
         self.sessions.clone()
     }
 
-    /// Creates a layer for routes that need a session. This layer must be around it.
+    /// Creates a layer for routes that need a session. This layer must be around it. To require roles
+    /// too, add [`with_policy`](RequiredLayer::with_policy).
     #[must_use]
     pub fn required(&self) -> RequiredLayer {
         RequiredLayer::new(self.settings.layer)

@@ -102,7 +102,8 @@
 //!
 //! # Not checked
 //!
-//! * Authorization: whether the user may do what the request asks for.
+//! * Authorization, beyond [`RequiredLayer::with_policy`]: whether the user may do what the request
+//!   asks for.
 //! * Whether the e-mail address belongs to the user; see [`Session::email`](crate::Session::email).
 //! * The access token, which is meant for the API it was issued for.
 //! * Scripts in pages of the application: they can do all that the user can do. No route of the
@@ -165,6 +166,7 @@ mod redemption_permits;
 mod redemptions;
 mod refusal;
 mod reject;
+mod required;
 mod response;
 mod routes;
 mod service;
@@ -175,11 +177,12 @@ mod transactions;
 pub use crate::flow::{FlowError, FlowErrorKind};
 pub use crate::response_future::ResponseFuture;
 pub(crate) use context::LoginContext;
-pub use context::{Required, RequiredLayer};
 pub use cookies::SameSite;
 pub use csrf::Csrf;
 pub use future::LoginFuture;
 pub use layer::LoginLayer;
 pub use pages::ErrorPage;
+pub(crate) use required::Requirement;
+pub use required::{Required, RequiredLayer};
 pub(crate) use response::misconfigured;
 pub use service::Login;

@@ -64,6 +64,27 @@ pub(super) const CROSS_SITE: LoginRefusal = LoginRefusal::new(
      the page and try again.",
 );
 
+/// The rejection of a session that does not meet a policy.
+pub(super) const FORBIDDEN: LoginRefusal = LoginRefusal::new(
+    StatusCode::FORBIDDEN,
+    "forbidden",
+    "You are signed in, but you don't have access to this page. If you think you should, please contact support.",
+);
+
+/// The same, if it is about the authentication of the user.
+pub(super) const WEAK_AUTHENTICATION: LoginRefusal = LoginRefusal::new(
+    StatusCode::FORBIDDEN,
+    "authentication_too_weak",
+    "This page requires a more recent or a stronger sign-in. Please sign out, sign in again, and return to this page.",
+);
+
+/// A policy with a condition on claims of another type.
+pub(super) const UNCHECKED_POLICY: LoginRefusal = LoginRefusal::new(
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "policy_misconfigured",
+    "We can't check your access because of an internal error. Please contact support.",
+);
+
 /// The response to a form of a user who is not signed in.
 pub(super) const SIGNED_OUT: LoginRefusal = {
     let mut refusal = LoginRefusal::stale(

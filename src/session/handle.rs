@@ -11,6 +11,7 @@ use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use super::refresh::has_valid_token;
 use super::refresh::state::RefreshWaiter;
+use crate::bearer::{Policy, UnmetBySession};
 use crate::clock::{system_time, within};
 use crate::flow::UserInfo;
 use crate::protocol::{AccessToken, Claims, ScopeSet};
@@ -68,6 +69,39 @@ impl Session {
     /// Returns the claims of the ID token from the login.
     pub fn claims(&self) -> &Claims {
         self.opened().claims()
+    }
+
+    /// Returns whether the session meets a policy, for handlers and templates whose content depends on it. To reject
+    /// requests, use [`RequiredLayer::with_policy`](crate::login::RequiredLayer::with_policy).
+    ///
+    /// [`Policy`](crate::bearer::Policy#sessions) has the rules. A policy that requires scopes is never met.
+    ///
+    /// ```
+    /// use tower_oauth::bearer::Policy;
+    /// use tower_oauth::{ConfigError, Session};
+    ///
+    /// # #[derive(serde::Deserialize)]
+    /// # struct Staff { is_editor: bool }
+    /// fn policies() -> Result<[Policy; 2], ConfigError> {
+    ///     let clerk = Policy::role("roles", "clerk")?;
+    ///     let editor = Policy::claim("the user is no editor", |session: &Session| {
+    ///         let staff: Option<Staff> = session.app_data().unwrap_or_default();
+    ///         staff.is_some_and(|staff| staff.is_editor)
+    ///     })?;
+    ///     Ok([clerk, editor])
+    /// }
+    ///
+    /// fn menu(session: &Session, clerk: &Policy) -> &'static str {
+    ///     if session.meets(clerk) { "orders, customers" } else { "orders" }
+    /// }
+    /// ```
+    pub fn meets(&self, policy: &Policy) -> bool {
+        self.check(policy).is_ok()
+    }
+
+    /// Checks a policy at the current time.
+    pub(crate) fn check(&self, policy: &Policy) -> Result<(), UnmetBySession> {
+        policy.check_session(self.claims(), self, self.0.manager.time().wall())
     }
 
     /// Returns the e-mail address in the ID token, and whether the issuer has verified it.

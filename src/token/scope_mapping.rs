@@ -61,6 +61,11 @@ impl ScopeClaim {
         inside.and_then(|object| object.member(last))
     }
 
+    /// Returns whether the claim is present.
+    pub(crate) fn is_present(&self, claims: &Object<'_>) -> bool {
+        self.find(claims).is_some()
+    }
+
     /// Returns whether the claim contains a role: it is a string that equals the role, or an array of strings with such
     /// an element. Unlike scopes, neither is split at spaces, because names of roles contain them.
     pub(crate) fn has_role(&self, claims: &Object<'_>, role: &str) -> bool {

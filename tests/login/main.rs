@@ -30,6 +30,7 @@ mod raw_wire;
 mod redemption_cache;
 mod relay;
 mod return_targets;
+mod session_policies;
 mod settings;
 mod sign_in;
 mod start;
