@@ -85,6 +85,7 @@
 //! | keep sessions in Redis, end them everywhere at once | [`LoginLayer::with_session_store`]; guide: [`session::guide`] |
 //! | call an API on behalf of the user | [`Session::access_token`] |
 //! | serve a single-page application that never sees a token | module `relay` (feature `relay`) |
+//! | require roles of signed-in users | [`RequiredLayer::with_policy`](login::RequiredLayer::with_policy), [`PrincipalLayer`](extract::PrincipalLayer), [`Session::meets`] |
 //! | decide who may sign in, keep roles with the session | [`LoginLayer::with_on_login`] |
 //! | list and end sessions of a user | [`LoginLayer::sessions`] |
 //! | **Operation** | |

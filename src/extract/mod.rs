@@ -6,10 +6,10 @@
 //! | [`Session`](crate::Session) | [`LoginLayer`](crate::LoginLayer) | [`SessionRejection`]: redirect to the login, or 401 |
 //! | [`Principal`] | both | [`PrincipalRejection`]: redirect to the login, or 401 |
 //!
-//! Each can be optional (`Option<VerifiedToken>`, …). [`LoginLayer`](crate::LoginLayer) is an extractor too, for the
-//! URLs of its routes. Extractors only read what a layer inserted into the request
-//! extensions. If the layer is missing, the response is 500 with a message that names it; the request never counts as
-//! anonymous.
+//! [`PrincipalLayer`] requires roles of a [`Principal`]. Each extractor can be optional (`Option<VerifiedToken>`, …).
+//! [`LoginLayer`](crate::LoginLayer) is an extractor too, for the URLs of its routes. Extractors only read what a layer
+//! inserted into the request extensions. If the layer is missing, the response is 500 with a message that names it; the
+//! request never counts as anonymous.
 //!
 //! # OpenAPI
 //!

@@ -140,12 +140,12 @@ impl<C: Send + Sync + 'static> Principal<C> {
     ) -> Result<(Option<Self>, &LoginContext), PrincipalRejection> {
         let (credentials, login) = credentials(extensions)?;
         let principal = match credentials {
-            Credentials::Token(state) => state
+            FoundPrincipal::Token(state) => state
                 .token(extensions, OTHER_TYPE)
                 .map_err(|refusal| PrincipalRejection::misconfigured(refusal.message()))?
                 .map(|token| Self::Token(VerifiedToken::clone(token))),
-            Credentials::Session(session) => Some(Self::Session(session.clone())),
-            Credentials::None => None,
+            FoundPrincipal::Session(session) => Some(Self::Session(session.clone())),
+            FoundPrincipal::None => None,
         };
         Ok((principal, login))
     }
@@ -163,7 +163,7 @@ impl<C: Send + Sync + 'static> Principal<C> {
 }
 
 /// What authenticates a request.
-pub(super) enum Credentials<'a> {
+pub(super) enum FoundPrincipal<'a> {
     Token(&'a AuthState),
     Session(&'a Session),
     None,
@@ -172,7 +172,7 @@ pub(super) enum Credentials<'a> {
 /// Returns what authenticates a request, and the login layer around it.
 pub(super) fn credentials(
     extensions: &Extensions,
-) -> Result<(Credentials<'_>, &LoginContext), PrincipalRejection> {
+) -> Result<(FoundPrincipal<'_>, &LoginContext), PrincipalRejection> {
     let Some(login) = extensions.get::<LoginContext>() else {
         return Err(PrincipalRejection::misconfigured(NO_LOGIN_LAYER));
     };
@@ -180,11 +180,11 @@ pub(super) fn credentials(
         .map_err(|refusal| PrincipalRejection::misconfigured(refusal.message()))?;
     login.note_session_dependence();
     let credentials = if state.used_scheme().is_some() {
-        Credentials::Token(state)
+        FoundPrincipal::Token(state)
     } else {
         extensions
             .get()
-            .map_or(Credentials::None, Credentials::Session)
+            .map_or(FoundPrincipal::None, FoundPrincipal::Session)
     };
     Ok((credentials, login))
 }

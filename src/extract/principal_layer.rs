@@ -7,11 +7,11 @@ use http::Response;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::principal::{self, Credentials};
+use super::principal::{self, FoundPrincipal};
 use super::rejection::PrincipalRejection;
 use crate::ConfigError;
 use crate::bearer::{Policy, refuse};
-use crate::login::{Required, Requirement};
+use crate::login::{Required, SessionRequirement};
 
 /// Requires a [`Principal`](super::Principal) that meets a policy: for routes that serve browsers and programs.
 ///
@@ -65,18 +65,18 @@ impl PrincipalLayer {
     }
 }
 
-impl Requirement for Policies {
+impl SessionRequirement for Policies {
     fn check(&self, head: &mut Parts) -> Result<(), Box<Response<Bytes>>> {
         let (credentials, login) =
             principal::credentials(&head.extensions).map_err(PrincipalRejection::into_boxed)?;
         match credentials {
-            Credentials::Token(state) => state
+            FoundPrincipal::Token(state) => state
                 .require(&self.token, &head.extensions)
                 .map_err(|refusal| Box::new(refuse(refusal, &*head).map(|()| Bytes::new()))),
-            Credentials::Session(session) => {
+            FoundPrincipal::Session(session) => {
                 login.check_policy(session, &self.session, &head.headers)
             }
-            Credentials::None => {
+            FoundPrincipal::None => {
                 Err(PrincipalRejection::anonymous((&*head).into(), login).into_boxed())
             }
         }

@@ -182,7 +182,7 @@ pub use csrf::Csrf;
 pub use future::LoginFuture;
 pub use layer::LoginLayer;
 pub use pages::ErrorPage;
-pub(crate) use required::Requirement;
+pub(crate) use required::SessionRequirement;
 pub use required::{Required, RequiredLayer};
 pub(crate) use response::misconfigured;
 pub use service::Login;

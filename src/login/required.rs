@@ -79,12 +79,12 @@ impl RequiredLayer {
 }
 
 /// What a layer inside of the login layer requires of a request.
-pub(crate) trait Requirement: fmt::Debug + Send + Sync {
+pub(crate) trait SessionRequirement: fmt::Debug + Send + Sync {
     /// Returns the response to a request that is rejected.
     fn check(&self, head: &mut Parts) -> Result<(), Box<LayerResponse>>;
 }
 
-impl Requirement for RequiredLayer {
+impl SessionRequirement for RequiredLayer {
     fn check(&self, head: &mut Parts) -> Result<(), Box<LayerResponse>> {
         let is_inside = LoginContext::select(self.layer, &mut head.extensions);
         let Some(context) = head.extensions.get::<LoginContext>() else {
@@ -111,11 +111,11 @@ const WRONG_LAYER: &str = "`login.required()` was created by another LoginLayer 
 #[derive(Clone, Debug)]
 pub struct Required<S> {
     inner: S,
-    requirement: Arc<dyn Requirement>,
+    requirement: Arc<dyn SessionRequirement>,
 }
 
 impl<S> Required<S> {
-    pub(crate) fn new(inner: S, requirement: Arc<dyn Requirement>) -> Self {
+    pub(crate) fn new(inner: S, requirement: Arc<dyn SessionRequirement>) -> Self {
         Self { inner, requirement }
     }
 }
