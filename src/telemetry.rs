@@ -18,6 +18,15 @@ macro_rules! counted {
         }
 
         impl $name {
+            /// Returns the value of the label.
+            // Log events have the labels of some counters only.
+            #[allow(dead_code)]
+            pub(crate) fn label(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)+
+                }
+            }
+
             #[inline]
             pub(crate) fn count(self) {
                 #[cfg(feature = "metrics")]
@@ -55,6 +64,40 @@ counted! {
         UnlistedMethod => "unlisted_method",
         Unavailable => "unavailable",
         Misconfigured => "misconfigured",
+    }
+}
+
+counted! {
+    /// Why a token was rejected, or could not be validated.
+    RejectedToken, "tower_oauth_rejected_tokens_total", "kind", {
+        TooLong => "too_long",
+        Malformed => "malformed",
+        Algorithm => "algorithm",
+        Extension => "extension",
+        Type => "type",
+        Issuer => "issuer",
+        UnknownKey => "unknown_key",
+        UnfitKey => "unfit_key",
+        AmbiguousKey => "ambiguous_key",
+        Signature => "signature",
+        Claims => "claims",
+        Expired => "expired",
+        TooOld => "too_old",
+        NotYetValid => "not_yet_valid",
+        Audience => "audience",
+        NotAnAccessToken => "not_an_access_token",
+        Bound => "bound",
+        NotBound => "not_bound",
+        DpopProof => "dpop_proof",
+        DpopKey => "dpop_key",
+        DpopNonce => "dpop_nonce",
+        StrayDpopProof => "stray_dpop_proof",
+        DpopRequired => "dpop_required",
+        CustomClaims => "custom_claims",
+        Inactive => "inactive",
+        Unavailable => "unavailable",
+        Configuration => "configuration",
+        StoreUnavailable => "store_unavailable",
     }
 }
 

@@ -23,14 +23,6 @@ impl<T> Verification<T> {
         Self::Pending(Box::pin(future))
     }
 
-    /// Returns the result if it does not require I/O.
-    pub(crate) fn ready(self) -> Option<T> {
-        match self {
-            Self::Ready(result) => Some(result),
-            Self::Pending(_) => None,
-        }
-    }
-
     /// Waits for the result.
     pub(crate) async fn outcome(self) -> T {
         match self {

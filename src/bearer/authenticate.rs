@@ -45,7 +45,9 @@ pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> AuthOu
     };
     let now = Now::new(&settings.clock);
     let verification = match settings.verifier.lookup_cached(presented.bytes(), &now) {
-        CacheLookup::Hit(token_info) => Verification::Ready(Ok(token_info)),
+        CacheLookup::Hit(token_info) => {
+            return accept(settings, head, presented, Ok(token_info), &now);
+        }
         // The syntax of a cached token was checked when it was verified.
         CacheLookup::Miss(_) if !presented.is_token68() => {
             let response = reject(settings, head, Refusal::InvalidRequest, None);
@@ -54,7 +56,11 @@ pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> AuthOu
         CacheLookup::Miss(tag) => settings.verifier.verify_at(presented.token(), tag, &now),
     };
     match verification {
-        Verification::Ready(token_info) => accept(settings, head, presented, token_info, &now),
+        Verification::Ready(token_info) => {
+            let outcome = accept(settings, head, presented, token_info, &now);
+            record_accepted(settings, &outcome);
+            outcome
+        }
         Verification::Pending(verification) => {
             let (settings, mut head) = (Arc::clone(settings), take(head));
             let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
@@ -65,12 +71,20 @@ pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> AuthOu
                     let now = Now::new(&settings.clock);
                     accept(&settings, &mut head, presented, token_info, &now)
                 };
+                record_accepted(&settings, &accepted);
                 match accepted {
                     AuthOutcome::Complete(decision) => (head, decision),
                     AuthOutcome::Pending(authentication) => authentication.await,
                 }
             }))
         }
+    }
+}
+
+/// Notes that a new token was accepted. Whether its proof was used before is not known yet, and does not matter here.
+fn record_accepted(settings: &Settings, outcome: &AuthOutcome) {
+    if !matches!(outcome, AuthOutcome::Complete(Err(_))) {
+        settings.rejections.record_accepted();
     }
 }
 
@@ -230,6 +244,9 @@ fn reject(
         _ => (None, None),
     };
     telemetry::Request::Refused.count();
+    settings
+        .rejections
+        .record_rejected(&refusal, &settings.clock);
     let mut response = settings.challenge.refuse(refusal, used, head);
     if let Some(nonce) = nonce {
         response.headers_mut().insert(DPOP_NONCE, nonce);

@@ -135,6 +135,7 @@ mod options;
 mod policy;
 mod refusal;
 mod refusal_body;
+mod rejection_log;
 mod response;
 #[cfg(feature = "axum")]
 mod route_scopes;

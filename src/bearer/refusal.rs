@@ -39,8 +39,8 @@ pub enum Refusal {
     )]
     ForbiddenTrailer,
     /// The token is invalid (401), or could not be verified during an outage (503).
-    #[error("the access token was rejected")]
-    Token(#[source] VerifyError),
+    #[error(transparent)]
+    Token(VerifyError),
     /// The token is valid and does not grant a required scope: 403.
     #[error("the scope {required:?} is required")]
     InsufficientScope {

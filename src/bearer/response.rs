@@ -104,6 +104,9 @@ impl ChallengeParams {
     ) -> Box<Response<()>> {
         let wire = wire_refusal(&refusal);
         metric_reason(&refusal).count();
+        if let Refusal::Token(error) = &refusal {
+            error.kind().counter().count();
+        }
         log(&refusal, wire.status);
         let mut response = Response::new(());
         let headers = response.headers_mut();
@@ -134,11 +137,15 @@ impl ChallengeParams {
 
 /// Logs the reason, which is more detailed than the response.
 fn log(refusal: &Refusal, status: StatusCode) {
-    // `Refusal::Token` has its reason in the source.
+    let kind = match refusal {
+        Refusal::Token(error) => error.kind().counter().label(),
+        other => metric_reason(other).label(),
+    };
+    // The cause of an outage says more than that there is one.
     let reason: &dyn std::fmt::Display = match refusal {
-        Refusal::Token(reason) => match reason.unavailable() {
+        Refusal::Token(error) => match error.unavailable() {
             Some(cause) => cause,
-            None => reason,
+            None => error,
         },
         other => other,
     };
@@ -156,7 +163,7 @@ fn log(refusal: &Refusal, status: StatusCode) {
         );
     } else {
         tracing::debug!(
-            name: "request_rejected", target: "tower_oauth::bearer", %status, %reason,
+            name: "request_rejected", target: "tower_oauth::bearer", %status, kind, %reason,
             "rejected a request"
         );
     }

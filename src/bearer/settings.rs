@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::challenge::ChallengeParams;
 use super::claims_type::ClaimsType;
 use super::metadata::{LayerOrder, ResourceMetadata};
+use super::rejection_log::RejectionLog;
 use super::token_source::TokenSource;
 use crate::clock::SharedClock;
 use crate::protocol::cache;
@@ -37,6 +38,7 @@ pub(super) struct Settings {
     pub(super) claims_type: &'static ClaimsType,
     /// Why no request can be accepted with these settings.
     pub(super) contradiction: Option<&'static str>,
+    pub(super) rejections: Arc<RejectionLog>,
 }
 
 impl Settings {
@@ -56,6 +58,7 @@ impl Settings {
             layer_order: None,
             claims_type: ClaimsType::PLAIN,
             contradiction: None,
+            rejections: Arc::default(),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use url::Url;
 
+use super::explanation::{Explanation, listed};
 use crate::ConfigError;
 use crate::protocol::claims::RegisteredClaims;
+use crate::protocol::sanitize::log_safe;
 
 /// The audience that a token must be issued for ([RFC 9068 §4], [RFC 8725 §3.9]).
 ///
@@ -98,6 +100,29 @@ impl Audience {
         match self {
             Self::AnyOf(accepted) => accepted.iter().any(|one| one == resource),
             Self::Clients(_) | Self::Unchecked => true,
+        }
+    }
+
+    /// Explains why a token with these claims is not accepted.
+    pub(crate) fn explain(&self, claims: &RegisteredClaims) -> Explanation {
+        let aud = listed(claims.audience.iter().map(|one| &**one));
+        let setting = "the audience of the layer, or of the token at the authorization server";
+        match self {
+            Self::Clients(accepted) => {
+                let client = claims.client_id.as_deref().map(log_safe);
+                let client = client.as_deref().unwrap_or("missing");
+                let accepted = listed(accepted.iter().map(String::as_str));
+                Explanation::new(
+                    format!("aud {aud}, client_id {client}"),
+                    format!("no aud, client_id {accepted}"),
+                    setting,
+                )
+            }
+            Self::AnyOf(accepted) => {
+                let accepted = listed(accepted.iter().map(String::as_str));
+                Explanation::new(format!("aud {aud}"), format!("aud {accepted}"), setting)
+            }
+            Self::Unchecked => Explanation::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::error::{VerifyError, VerifyErrorKind};
+use super::explanation::{Explanation, listed};
 use super::jws::MAX_TOKEN_LENGTH;
 use super::jwt::JwtVerifier;
 use crate::ConfigError;
@@ -52,7 +53,11 @@ impl Issuers {
     pub(super) fn verifier_for(&self, compact: &str) -> Result<&JwtVerifier, VerifyError> {
         let issuer = claimed_issuer(compact)?;
         let verifier = self.by_issuer.get(&issuer);
-        verifier.ok_or_else(|| VerifyErrorKind::Issuer.into())
+        verifier.ok_or_else(|| {
+            let known = listed(self.by_issuer.keys().map(|issuer| &**issuer));
+            let explanation = Explanation::new("another iss", known, "Verifier::issuers");
+            VerifyError::explained(VerifyErrorKind::Issuer, explanation)
+        })
     }
 
     /// Returns whether at least one verifier accepts tokens for this resource.

@@ -116,6 +116,25 @@ impl<'a> UnverifiedToken<'a> {
         })
     }
 
+    /// Reads a token that was rejected before its signature was verified, to explain the rejection: its type, issuer and
+    /// times are not checked.
+    #[cold]
+    pub(crate) fn read_rejected(compact: &'a str) -> Option<Self> {
+        let jws = Jws::read(compact).ok()?;
+        let text = Arc::<str>::from(str::from_utf8(jws.payload()).ok()?);
+        let payload = parse_object_text(&text).ok()?;
+        let registered = RegisteredClaims::read_within(&text, &payload).ok()?;
+        let markers = TypeMarkers::read(jws.media_type(), &payload);
+        Some(Self {
+            jws,
+            payload: text,
+            registered,
+            validity: i64::MIN..i64::MAX,
+            markers,
+            mapped: MappedClaims::default(),
+        })
+    }
+
     /// Verifies the signature: immediately if the key is cached, else after a fetch that `budget` allows.
     pub(crate) fn verify(
         self,

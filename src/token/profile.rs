@@ -102,6 +102,28 @@ impl TokenProfile {
         }
     }
 
+    /// Describes the accepted `typ`, for operators.
+    pub(super) fn expected_type(self) -> &'static str {
+        match self {
+            Self::Rfc9068 | Self::Rfc9068Full => "typ at+jwt",
+            _ => "typ JWT, typ at+jwt or no typ",
+        }
+    }
+
+    /// Describes the required mark, for operators.
+    pub(super) fn expected_mark(self) -> &'static str {
+        match self {
+            Self::Rfc9068 => "typ at+jwt",
+            Self::Rfc9068Full => "the claims sub, client_id, iat and jti",
+            Self::Keycloak => "the claim typ Bearer, or DPoP with cnf.jkt",
+            Self::Entra => "the claims scp or roles, and azp or appid, without nonce",
+            Self::Okta => "the claims scp and cid, without nonce",
+            Self::Cognito => "the claim token_use access",
+            Self::Auth0 => "scope, scp or permissions, and client_id, azp or cid, without nonce",
+            Self::Generic => "scope, scp or permissions, and client_id, azp or cid",
+        }
+    }
+
     /// Runs the checks of the claims that differ by profile.
     pub(super) fn check(
         self,
@@ -260,6 +282,10 @@ impl TypeMarkers {
             }
         }
         markers
+    }
+
+    pub(super) fn states_other_type(&self) -> bool {
+        self.other_type
     }
 
     /// Returns whether the token is bound to the key of DPoP proofs, without which a layer does not accept it.

@@ -35,6 +35,7 @@ mod optional;
 mod policies;
 mod profiles;
 mod refusal_body;
+mod rejections;
 mod resource_metadata;
 mod route_scopes;
 mod static_keys;

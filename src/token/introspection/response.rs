@@ -9,9 +9,11 @@ use super::settings::Settings;
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
+use crate::protocol::sanitize::log_safe;
 use crate::protocol::{Claims, ScopeSet};
 use crate::token::audience::Audience;
-use crate::token::error::VerifyErrorKind;
+use crate::token::error::{VerifyError, VerifyErrorKind};
+use crate::token::explanation::{Explanation, ahead, past};
 use crate::token::profile::IntrospectedType;
 use crate::token::scope_mapping::ScopeMapping;
 use crate::token::token_info::{CacheData, TokenInfo};
@@ -113,7 +115,7 @@ pub(super) fn validate(
     settings: &Settings,
     active: ActiveToken,
     now: i64,
-) -> Result<TokenInfo, VerifyErrorKind> {
+) -> Result<TokenInfo, VerifyError> {
     let ActiveToken {
         text,
         mut registered,
@@ -127,9 +129,22 @@ pub(super) fn validate(
         .as_deref()
         .is_some_and(|iss| iss != issuer)
     {
-        return Err(VerifyErrorKind::Issuer);
+        let explanation = Explanation::new(
+            format!(
+                "iss {}",
+                registered
+                    .issuer
+                    .as_deref()
+                    .map(log_safe)
+                    .unwrap_or_default()
+            ),
+            format!("iss {}", log_safe(issuer)),
+            "the issuer of AuthorizationServer::new",
+        );
+        return Err(VerifyError::explained(VerifyErrorKind::Issuer, explanation));
     }
-    check_times(&registered, now, settings.leeway)?;
+    check_times(&registered, now, settings.leeway)
+        .map_err(|kind| explain_times(kind, &registered, now, settings.leeway))?;
     check_audience(settings, &registered)?;
     let confirmation = confirmation.map_err(|()| VerifyErrorKind::Bound)?;
     check_token_type(token_type, confirmation.as_ref())?;
@@ -163,8 +178,32 @@ pub(super) fn check_times(
     Ok(())
 }
 
+#[cold]
+fn explain_times(
+    kind: VerifyErrorKind,
+    claims: &RegisteredClaims,
+    now: i64,
+    leeway: i64,
+) -> VerifyError {
+    let setting =
+        "IntrospectionVerifier::with_leeway, or the clock of this or of the authorization server";
+    let begins = claims.not_before.into_iter().chain(claims.issued_at).max();
+    let explanation = match (kind, claims.expires_at, begins) {
+        (VerifyErrorKind::Expired, Some(at), _) => {
+            let expected = format!("exp at most {leeway} seconds ago");
+            Explanation::new(past("exp", at, now), expected, setting)
+        }
+        (_, _, Some(at)) => {
+            let expected = format!("nbf and iat at most {leeway} seconds ahead");
+            Explanation::new(ahead("nbf or iat", at, now), expected, setting)
+        }
+        _ => return kind.into(),
+    };
+    VerifyError::explained(kind, explanation)
+}
+
 /// Checks `aud`. As with JWTs, a token without `aud` is rejected unless the audience is unchecked.
-fn check_audience(settings: &Settings, claims: &RegisteredClaims) -> Result<(), VerifyErrorKind> {
+fn check_audience(settings: &Settings, claims: &RegisteredClaims) -> Result<(), VerifyError> {
     if settings.audience.accepts(claims) {
         return Ok(());
     }
@@ -183,7 +222,11 @@ fn check_audience(settings: &Settings, claims: &RegisteredClaims) -> Result<(), 
              introspects only tokens that are intended for this resource server"
         );
     }
-    Err(VerifyErrorKind::Audience)
+    let explanation = settings.audience.explain(claims);
+    Err(VerifyError::explained(
+        VerifyErrorKind::Audience,
+        explanation,
+    ))
 }
 
 /// Checks that a token of type `DPoP` is bound to a proof key (RFC 9449 §6.2). Whatever the type, the layer requires the

@@ -1,6 +1,6 @@
 //! Validation of JWT access tokens (RFC 9068 §4, RFC 8725).
 
-mod profile_advice;
+mod rejection;
 pub(super) mod settings;
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::issuer::{AuthorizationServer, FetchBudget};
 use crate::protocol::Claims;
 use crate::telemetry::{self, Stopwatch};
 use crate::token::audience::Audience;
-use crate::token::error::{VerifyError, VerifyErrorKind};
+use crate::token::error::VerifyError;
 use crate::token::jws::{Rules, Signed, UnverifiedToken};
 use crate::token::profile::TokenProfile;
 use crate::token::scope_mapping::{ScopeClaim, ScopeMapping};
@@ -73,7 +73,7 @@ impl JwtVerifier {
                 fetch_budget: FetchBudget::Request,
             },
             max_age: None,
-            advice_logged: Arc::default(),
+            reports: Arc::default(),
         };
         Ok(Self {
             settings: Arc::new(settings),
@@ -230,33 +230,39 @@ impl JwtVerifier {
         let token = match UnverifiedToken::read(server, compact, rules, mapping, now) {
             Ok(token) => token,
             Err(error) => {
-                if error.kind() == VerifyErrorKind::Type {
-                    profile_advice::log(settings, compact, now);
-                }
+                let error = rejection::explain(&self.settings, error, compact, now);
                 return Verification::Ready(Err(error));
             }
         };
         match token.verify(server, rules.fetch_budget, now) {
             Verification::Ready(signed) => {
-                let token_info = signed.and_then(|signed| self.accept(signed, now));
+                let token_info = signed.and_then(|signed| self.accept(signed, compact, now));
                 watch.verification(|| clock.monotonic());
                 Verification::Ready(token_info)
             }
             Verification::Pending(signed) => {
-                let verifier = self.clone();
+                let (verifier, compact) = (self.clone(), compact.to_owned());
                 Verification::pending(async move {
                     let signed = signed.await?;
                     // The request waited for the key.
-                    verifier.accept(signed, &Now::new(verifier.server().clock()))
+                    verifier.accept(signed, &compact, &Now::new(verifier.server().clock()))
                 })
             }
         }
     }
 
     /// Runs the checks that follow the signature check, and counts the accepted token.
-    fn accept(&self, signed: Signed, now: &Now<'_>) -> Result<Arc<TokenInfo>, VerifyError> {
+    fn accept(
+        &self,
+        signed: Signed,
+        compact: &str,
+        now: &Now<'_>,
+    ) -> Result<Arc<TokenInfo>, VerifyError> {
         let profile = self.settings.profile;
-        let validity = self.settings.check(&signed, profile, now)?;
+        let validity = self.settings.check(&signed, profile, now);
+        let validity = validity.map_err(|kind| {
+            rejection::explain_signed(&self.settings, kind, compact, &signed, now)
+        })?;
         telemetry::TokenOrigin::Verified.count();
         let Signed {
             payload,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::clock::Now;
 use crate::issuer::AuthorizationServer;
@@ -24,8 +24,16 @@ pub(in crate::token) struct JwtSettings {
     pub(super) rules: Rules,
     /// In seconds.
     pub(super) max_age: Option<i64>,
-    /// Whether the advice on profiles was logged: it is logged once per verifier.
-    pub(super) advice_logged: Arc<AtomicBool>,
+    pub(super) reports: Arc<Reports>,
+}
+
+/// What was logged about the tokens of one verifier.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    /// One bit for each kind.
+    pub(super) logged: AtomicU32,
+    /// Whether keys were fetched only to explain a rejection, which is done once.
+    pub(super) has_fetched: AtomicBool,
 }
 
 impl JwtSettings {

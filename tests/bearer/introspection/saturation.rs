@@ -326,7 +326,8 @@ async fn failures_are_logged_once_per_kind() {
     let text = logs.take();
     let lines = |word: &str| text.lines().filter(|line| line.contains(word)).count();
     for word in ["WARN", "INFO"] {
-        assert!((1..=33).contains(&lines(word)), "{word}: {}", lines(word));
+        // Among them a reminder each minute that no token was ever accepted.
+        assert!((1..=50).contains(&lines(word)), "{word}: {}", lines(word));
     }
     // A failure of another kind is logged in the middle of the flood.
     for (misbehavior, word) in [
