@@ -20,11 +20,11 @@ use tower_oauth::bearer::{
     Bearer, BearerFuture, Guard, Policy, Refusal, ResponseFuture, TokenSource,
 };
 use tower_oauth::testing::{Endpoint, Fault, TestServer};
-use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
+use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, Claims, ScopeLayer, VerifiedToken};
 
 use crate::support::api::{
-    self, Outcome, api, ask, good, layer, layer_of, present, present_at, server, soon, verifier_of,
+    self, Outcome, api, ask, good, layer, layer_of, present, present_at, server, soon,
 };
 use crate::support::logs::Logs;
 
