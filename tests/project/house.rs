@@ -205,7 +205,8 @@ fn exists(test: &str) -> bool {
             .iter()
             .any(|start| line.starts_with(start.as_str()));
         if is_function {
-            return attributes.contains("test]")
+            return is_in_session_modes(&text, function)
+                || attributes.contains("test]")
                 || attributes.contains("test(")
                 || before == "proptest! {";
         }
@@ -217,6 +218,16 @@ fn exists(test: &str) -> bool {
         before = line;
     }
     false
+}
+
+/// `session_modes! { all: [a_claim], … }` runs a function once for each mode.
+fn is_in_session_modes(text: &str, function: &str) -> bool {
+    let names = text.split("session_modes! {").nth(1).unwrap_or_default();
+    let names = names.split('}').next().unwrap_or_default();
+    let is_part = |one: char| one.is_alphanumeric() || one == '_';
+    names
+        .split(|one| !is_part(one))
+        .any(|name| name == function)
 }
 
 /// The conformance pages and their numbers of rows, so that no row is lost unnoticed.

@@ -14,19 +14,18 @@ use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, 
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{LoginLayer, Session};
 
+use crate::support::modes::{Mode, session_modes};
 use crate::support::shop::*;
 
-type Mode = (&'static str, fn(LoginLayer) -> LoginLayer);
-
-const MODES: [Mode; 3] = [
-    ("cookie", |login| login),
-    ("shared store", |login| {
-        login.with_shared_store(MemoryStore::new())
-    }),
-    ("store", |login| {
-        login.with_session_store(MemoryStore::new())
-    }),
-];
+session_modes! {
+    all: [
+        app_data_is_available_to_the_next_request,
+        app_data_is_not_carried_over_to_another_login,
+        data_that_is_too_large_is_rejected_with_size_and_limit,
+        concurrent_changes_are_all_saved,
+        an_ended_session_saves_no_app_data,
+    ],
+}
 
 fn text_of(outcome: Result<(), AppDataError>) -> String {
     outcome.map_or_else(|error| error.to_string(), |()| "kept".to_owned())
@@ -75,74 +74,60 @@ async fn ask(shop: &Shop, path: &str, jar: &mut Jar) -> String {
 }
 
 /// The next request has the data, with each backend. With cookies, the response carries it.
-#[tokio::test]
-async fn app_data_is_available_to_the_next_request() {
-    for (mode, place) in MODES {
-        let shop = shop(place);
-        let mut jar = shop.signed_in().await;
-        assert_eq!(ask(&shop, "/", &mut jar).await, "nothing", "{mode}");
-        let answer = shop.send(Ask::page("/keep/one").jar(&jar)).await;
-        assert_eq!(answer.text(), "kept", "{mode}");
-        assert_eq!(answer.sets().len(), usize::from(mode != "store"), "{mode}");
-        let before = jar.clone();
-        jar.take(&answer);
-        for word in ["one", "two", "three"] {
-            ask(&shop, &format!("/keep/{word}"), &mut jar).await;
-            shop.clock().advance(Duration::from_secs(400));
-            assert_eq!(ask(&shop, "/", &mut jar).await, word, "{mode}");
-        }
-        // A request with an older cookie.
-        assert_eq!(
-            ask(&shop, "/", &mut before.clone()).await,
-            "three",
-            "{mode}"
-        );
-        assert_eq!(ask(&shop, "/forget", &mut jar).await, "kept", "{mode}");
-        assert_eq!(ask(&shop, "/", &mut jar).await, "nothing", "{mode}");
-        // Another type than the stored one.
-        ask(&shop, "/count", &mut jar).await;
-        assert_eq!(
-            ask(&shop, "/", &mut jar).await,
-            "the app data cannot be deserialized as this type",
-            "{mode}"
-        );
+async fn app_data_is_available_to_the_next_request(mode: Mode) {
+    let shop = shop(|login| mode.place(login));
+    let mut jar = shop.signed_in().await;
+    assert_eq!(ask(&shop, "/", &mut jar).await, "nothing");
+    let answer = shop.send(Ask::page("/keep/one").jar(&jar)).await;
+    assert_eq!(answer.text(), "kept");
+    assert_eq!(answer.sets().len(), usize::from(mode != Mode::Store));
+    let before = jar.clone();
+    jar.take(&answer);
+    for word in ["one", "two", "three"] {
+        ask(&shop, &format!("/keep/{word}"), &mut jar).await;
+        shop.clock().advance(Duration::from_secs(400));
+        assert_eq!(ask(&shop, "/", &mut jar).await, word);
     }
+    // A request with an older cookie.
+    assert_eq!(ask(&shop, "/", &mut before.clone()).await, "three");
+    assert_eq!(ask(&shop, "/forget", &mut jar).await, "kept");
+    assert_eq!(ask(&shop, "/", &mut jar).await, "nothing");
+    // Another type than the stored one.
+    ask(&shop, "/count", &mut jar).await;
+    assert_eq!(
+        ask(&shop, "/", &mut jar).await,
+        "the app data cannot be deserialized as this type"
+    );
 }
 
 /// The next login starts without app data, of the same user or another.
-#[tokio::test]
-async fn app_data_is_not_carried_over_to_another_login() {
-    for (mode, place) in MODES {
-        let shop = shop(place);
-        let mut jar = shop.signed_in().await;
-        for user in ["alice", "bob"] {
-            assert_eq!(ask(&shop, "/keep/mine", &mut jar).await, "kept", "{mode}");
-            shop.sign_in(user, &mut jar).await;
-            assert_eq!(ask(&shop, "/", &mut jar).await, "nothing", "{mode} {user}");
-        }
+async fn app_data_is_not_carried_over_to_another_login(mode: Mode) {
+    let shop = shop(|login| mode.place(login));
+    let mut jar = shop.signed_in().await;
+    for user in ["alice", "bob"] {
+        assert_eq!(ask(&shop, "/keep/mine", &mut jar).await, "kept");
+        shop.sign_in(user, &mut jar).await;
+        assert_eq!(ask(&shop, "/", &mut jar).await, "nothing", "{user}");
     }
 }
 
 /// The error has the size and the limit, and nothing changes.
-#[tokio::test]
-async fn data_that_is_too_large_is_rejected_with_size_and_limit() {
-    for (mode, place) in MODES {
-        let limit = if mode == "store" { 65_536 } else { 1024 };
-        let shop = shop(place);
-        let mut jar = shop.signed_in().await;
-        let fits = format!("/fill/{limit}");
-        assert_eq!(ask(&shop, &fits, &mut jar).await, "kept", "{mode}");
-        let kept = ask(&shop, "/", &mut jar).await;
-        assert_eq!(kept.len(), limit - 2, "{mode}");
-        let over = format!("/fill/{}", limit + 1);
-        let said = ask(&shop, &over, &mut jar).await;
-        let expected = format!(
-            "app data of {} bytes as JSON exceeds the maximum of {limit} bytes",
-            limit + 1
-        );
-        assert_eq!(said, expected, "{mode}");
-        assert_eq!(ask(&shop, "/", &mut jar).await, kept, "{mode}");
-    }
+async fn data_that_is_too_large_is_rejected_with_size_and_limit(mode: Mode) {
+    let limit = if mode == Mode::Store { 65_536 } else { 1024 };
+    let shop = shop(|login| mode.place(login));
+    let mut jar = shop.signed_in().await;
+    let fits = format!("/fill/{limit}");
+    assert_eq!(ask(&shop, &fits, &mut jar).await, "kept");
+    let kept = ask(&shop, "/", &mut jar).await;
+    assert_eq!(kept.len(), limit - 2);
+    let over = format!("/fill/{}", limit + 1);
+    let said = ask(&shop, &over, &mut jar).await;
+    let expected = format!(
+        "app data of {} bytes as JSON exceeds the maximum of {limit} bytes",
+        limit + 1
+    );
+    assert_eq!(said, expected);
+    assert_eq!(ask(&shop, "/", &mut jar).await, kept);
 }
 
 /// Large tokens leave less room in cookies. Data within the reported limit fits.
@@ -187,64 +172,58 @@ async fn large_tokens_leave_less_room_in_cookies() {
 }
 
 /// Concurrent increments are all counted.
-#[tokio::test]
-async fn concurrent_changes_are_all_saved() {
-    for (mode, place) in MODES {
-        let shop = shop(place);
-        let mut jar = shop.signed_in().await;
-        let all: Vec<_> = (0..40)
-            .map(|_| {
-                let (shop, jar) = (shop.clone(), jar.clone());
-                tokio::spawn(async move { shop.send(Ask::page("/count").jar(&jar)).await.text() })
-            })
-            .collect();
-        let mut seen = Vec::new();
-        for one in all {
-            seen.push(one.await.unwrap().parse::<u32>().unwrap());
-        }
-        seen.sort_unstable();
-        assert_eq!(seen, (1..=40).collect::<Vec<_>>(), "{mode}");
-        assert_eq!(ask(&shop, "/count", &mut jar).await, "41", "{mode}");
+async fn concurrent_changes_are_all_saved(mode: Mode) {
+    let shop = shop(|login| mode.place(login));
+    let mut jar = shop.signed_in().await;
+    let all: Vec<_> = (0..40)
+        .map(|_| {
+            let (shop, jar) = (shop.clone(), jar.clone());
+            tokio::spawn(async move { shop.send(Ask::page("/count").jar(&jar)).await.text() })
+        })
+        .collect();
+    let mut seen = Vec::new();
+    for one in all {
+        seen.push(one.await.unwrap().parse::<u32>().unwrap());
     }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=40).collect::<Vec<_>>());
+    assert_eq!(ask(&shop, "/count", &mut jar).await, "41");
 }
 
 /// Data of a slow handler does not restore a session that was ended meanwhile.
-#[tokio::test]
-async fn an_ended_session_saves_no_app_data() {
-    for (mode, place) in MODES {
-        let server = server();
-        let (begun, go_on) = (
-            Arc::new(tokio::sync::Notify::new()),
-            Arc::new(tokio::sync::Notify::new()),
-        );
-        let (at, wait) = (Arc::clone(&begun), Arc::clone(&go_on));
-        let slow = async move |session: Session| {
-            at.notify_one();
-            wait.notified().await;
-            text_of(session.set_app_data("late").await)
-        };
-        let app = Router::new()
-            .route("/slow", get(slow))
-            .route(
-                "/",
-                get(async |session: Option<Session>| session.is_some().to_string()),
-            )
-            .layer(place(login(&server)));
-        let shop = Shop { server, app };
-        let jar = shop.signed_in().await;
-        let under_way = tokio::spawn({
-            let (shop, jar) = (shop.clone(), jar.clone());
-            async move { shop.send(Ask::page("/slow").jar(&jar)).await }
-        });
-        begun.notified().await;
-        let out = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
-        shop.send(out.jar(&jar)).await;
-        go_on.notify_one();
-        let answer = under_way.await.unwrap();
-        assert_eq!(answer.text(), "the session has ended", "{mode}");
-        assert_eq!(answer.sets(), [""; 0], "{mode}");
-        assert_eq!(shop.greeting(&jar).await, "false", "{mode}");
-    }
+async fn an_ended_session_saves_no_app_data(mode: Mode) {
+    let server = server();
+    let (begun, go_on) = (
+        Arc::new(tokio::sync::Notify::new()),
+        Arc::new(tokio::sync::Notify::new()),
+    );
+    let (at, wait) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let slow = async move |session: Session| {
+        at.notify_one();
+        wait.notified().await;
+        text_of(session.set_app_data("late").await)
+    };
+    let app = Router::new()
+        .route("/slow", get(slow))
+        .route(
+            "/",
+            get(async |session: Option<Session>| session.is_some().to_string()),
+        )
+        .layer(mode.place(login(&server)));
+    let shop = Shop { server, app };
+    let jar = shop.signed_in().await;
+    let under_way = tokio::spawn({
+        let (shop, jar) = (shop.clone(), jar.clone());
+        async move { shop.send(Ask::page("/slow").jar(&jar)).await }
+    });
+    begun.notified().await;
+    let out = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+    shop.send(out.jar(&jar)).await;
+    go_on.notify_one();
+    let answer = under_way.await.unwrap();
+    assert_eq!(answer.text(), "the session has ended");
+    assert_eq!(answer.sets(), [""; 0]);
+    assert_eq!(shop.greeting(&jar).await, "false");
 }
 
 /// A store that can be switched off.

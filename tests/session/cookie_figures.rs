@@ -6,21 +6,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_oauth::LoginLayer;
-use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault};
 
+use crate::support::modes::Mode;
 use crate::support::shop::*;
-
-/// Where the session is kept.
-type Mode = (&'static str, fn(LoginLayer) -> LoginLayer);
-
-const MODES: [Mode; 2] = [
-    ("cookie", |login| login),
-    ("store", |login| {
-        login.with_session_store(MemoryStore::new())
-    }),
-];
 
 /// A token response: the bytes of the access token, of the refresh token, and of the claims of the
 /// ID token beyond the required ones.
@@ -72,8 +61,8 @@ struct Figures {
     at_touch: usize,
 }
 
-async fn measure(configure: fn(LoginLayer) -> LoginLayer, tokens: &Tokens) -> Figures {
-    let shop = Shop::with(configure);
+async fn measure(mode: Mode, tokens: &Tokens) -> Figures {
+    let shop = Shop::with(|login| mode.place(login));
     let mut jar = Jar::default();
     let start = shop.start("/auth/login?return_to=/notes", &mut jar).await;
     let callback = shop.approve(start.location(), "alice").await;
@@ -124,17 +113,17 @@ async fn cookies_stay_below_the_limits_of_proxies() {
          | --- | --- | --- | ---: | ---: | ---: | ---: |\n",
     );
     for tokens in &TOKENS {
-        for (mode, configure) in MODES {
-            let figures = measure(configure, tokens).await;
-            let name = format!("{} {mode}", tokens.name);
+        for (mode, place) in [(Mode::Cookie, "cookie"), (Mode::Store, "store")] {
+            let figures = measure(mode, tokens).await;
+            let name = format!("{} {place}", tokens.name);
             let (access, refresh, claims) = (tokens.access, tokens.refresh, tokens.claims);
             write!(
                 table,
-                "| {} | {access} / {refresh} / {claims} B | {mode} ",
+                "| {} | {access} / {refresh} / {claims} B | {place} ",
                 tokens.name
             )
             .unwrap();
-            let fits = mode == "store" || tokens.name != "too large";
+            let fits = mode == Mode::Store || tokens.name != "too large";
             if !fits {
                 assert_eq!(figures.status, StatusCode::INTERNAL_SERVER_ERROR, "{name}");
                 assert_eq!(figures.at_login, 0, "{name}");
@@ -155,7 +144,7 @@ async fn cookies_stay_below_the_limits_of_proxies() {
             )
             .unwrap();
             assert!(at_start < 1024, "{name} {at_start}");
-            if mode == "store" {
+            if mode == Mode::Store {
                 // Independent of the size of the tokens.
                 assert!(
                     at_login < 200 && in_request < 100,

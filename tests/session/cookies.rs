@@ -15,8 +15,15 @@ use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
 use tower_oauth::{Client, CookieKey, LoginLayer};
 
+use crate::support::modes::{Mode, session_modes};
 use crate::support::nodes::*;
 use crate::support::shop::*;
+
+session_modes! {
+    all: [
+        mixed_cookies_are_anonymous,
+    ],
+}
 
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -630,11 +637,7 @@ async fn a_session_of_one_backend_is_anonymous_with_another() {
         .with_clock(server.clock())
         .with_single_process();
     let node = |mode| {
-        let login = match mode {
-            Mode::Store => login(&server).with_session_store(memory.clone()),
-            Mode::Shared => login(&server).with_shared_store(memory.clone()),
-            Mode::Cookie => login(&server),
-        };
+        let login = Mode::place_in(mode, login(&server), memory.clone());
         Shop {
             server: server.clone(),
             app: app(&login),
@@ -656,22 +659,19 @@ async fn a_session_of_one_backend_is_anonymous_with_another() {
 }
 
 /// The cookies of two users do not form a session, and those of one session do not restore an ended one.
-#[tokio::test]
-async fn mixed_cookies_are_anonymous() {
-    for mode in ALL {
-        let nodes = Nodes::new(mode);
-        let (alice, bob) = (nodes.signed_in("alice").await, nodes.signed_in("bob").await);
-        let both = Jar([alice.0.clone(), bob.0.clone()].concat());
-        let mut parts = alice.clone();
-        let first = &mut parts.0[0].1;
-        first.truncate(first.len() / 2);
-        let half = &bob.0[0].1;
-        first.push_str(&half[half.len() / 2..]);
-        for (name, jar) in [("both", &both), ("halves", &parts)] {
-            assert_eq!(nodes.greeting(jar).await, STRANGER, "{mode:?} {name}");
-        }
-        assert_eq!(nodes.first.greeting(&alice).await, ALICE, "{mode:?}");
+async fn mixed_cookies_are_anonymous(mode: Mode) {
+    let nodes = Nodes::new(mode);
+    let (alice, bob) = (nodes.signed_in("alice").await, nodes.signed_in("bob").await);
+    let both = Jar([alice.0.clone(), bob.0.clone()].concat());
+    let mut parts = alice.clone();
+    let first = &mut parts.0[0].1;
+    first.truncate(first.len() / 2);
+    let half = &bob.0[0].1;
+    first.push_str(&half[half.len() / 2..]);
+    for (name, jar) in [("both", &both), ("halves", &parts)] {
+        assert_eq!(nodes.greeting(jar).await, STRANGER, "{name}");
     }
+    assert_eq!(nodes.first.greeting(&alice).await, ALICE);
 }
 
 /// A session that no cookie can hold leaves nothing behind and evicts nothing.

@@ -8,8 +8,18 @@ use http::StatusCode;
 use tower_oauth::store::MemoryStore;
 use tower_oauth::{CookieKey, Session};
 
+use crate::support::modes::{Mode, session_modes};
 use crate::support::nodes::*;
 use crate::support::shop::*;
+
+session_modes! {
+    all: [
+        extreme_clocks_cause_no_panic_and_extend_no_session,
+    ],
+    with_store: [
+        a_raised_limit_extends_no_existing_session,
+    ],
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -325,76 +335,67 @@ async fn no_change_of_the_wall_clock_extends_a_session() {
 }
 
 /// A deployment raises the limits; entries from before keep the old ones.
-#[tokio::test]
-async fn a_raised_limit_extends_no_existing_session() {
-    for mode in SHARED {
-        let server = server();
-        let memory = MemoryStore::new()
-            .with_clock(server.clock())
-            .with_single_process();
-        let node = |absolute| {
-            let login = match mode {
-                Mode::Store => login(&server).with_session_store(memory.clone()),
-                _ => login(&server).with_shared_store(memory.clone()),
-            };
-            let login = login.with_session_limits(absolute, absolute).unwrap();
-            Shop {
-                server: server.clone(),
-                app: app(&login),
-            }
-        };
-        let (before, after) = (node(HOUR), node(8 * HOUR));
-        let kept = before.signed_in().await;
-        let left = before.signed_in().await;
-        let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
-        assert_eq!(before.send(ask.jar(&left)).await.status, 303, "{mode:?}");
-        server.clock().advance(59 * MINUTE);
-        assert_eq!(after.greeting(&left).await, STRANGER, "{mode:?}");
-        assert_eq!(after.greeting(&kept).await, ALICE, "{mode:?}");
-        server.clock().advance(3 * MINUTE);
-        for jar in [&kept, &left] {
-            assert_eq!(after.greeting(jar).await, STRANGER, "{mode:?}");
+async fn a_raised_limit_extends_no_existing_session(mode: Mode) {
+    let server = server();
+    let memory = MemoryStore::new()
+        .with_clock(server.clock())
+        .with_single_process();
+    let node = |absolute| {
+        let login = mode.place_in(login(&server), memory.clone());
+        let login = login.with_session_limits(absolute, absolute).unwrap();
+        Shop {
+            server: server.clone(),
+            app: app(&login),
         }
-        let long = after.signed_in().await;
-        server.clock().advance(7 * HOUR);
-        assert_eq!(after.greeting(&long).await, ALICE, "{mode:?}");
-        // A lowered limit applies to all sessions.
-        assert_eq!(before.greeting(&long).await, STRANGER, "{mode:?}");
+    };
+    let (before, after) = (node(HOUR), node(8 * HOUR));
+    let kept = before.signed_in().await;
+    let left = before.signed_in().await;
+    let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+    assert_eq!(before.send(ask.jar(&left)).await.status, 303);
+    server.clock().advance(59 * MINUTE);
+    assert_eq!(after.greeting(&left).await, STRANGER);
+    assert_eq!(after.greeting(&kept).await, ALICE);
+    server.clock().advance(3 * MINUTE);
+    for jar in [&kept, &left] {
+        assert_eq!(after.greeting(jar).await, STRANGER);
     }
+    let long = after.signed_in().await;
+    server.clock().advance(7 * HOUR);
+    assert_eq!(after.greeting(&long).await, ALICE);
+    // A lowered limit applies to all sessions.
+    assert_eq!(before.greeting(&long).await, STRANGER);
 }
 
 /// Clocks at the limits of their types.
-#[tokio::test]
-async fn extreme_clocks_cause_no_panic_and_extend_no_session() {
-    for mode in ALL {
-        for (turned, known) in [
-            (30, true),
-            (-30, true),
-            (-100_000, false),
-            (100_000, false),
-            (-100_000_000_000, false),
-            (100_000_000_000, false),
-        ] {
-            let name = format!("{mode:?} {turned}");
-            let nodes = Nodes::new(mode);
-            let jar = nodes.signed_in("alice").await;
-            nodes.server.clock().adjust_wall_clock(turned);
-            let ask = |path: &str| Ask::page(path).jar(&jar);
-            let greeting = nodes.second.send(ask("/")).await.text();
-            assert_eq!(greeting == ALICE, known, "{name}");
-            for path in ["/", "/auth/session?extend=true", "/auth/logout", "/account"] {
-                let status = nodes.first.send(ask(path)).await.status.as_u16();
-                assert!(status < 500, "{name} {path} {status}");
-            }
-            if mode != Mode::Cookie {
-                let sessions = nodes.login.sessions();
-                sessions.of_user("alice").await.unwrap();
-                sessions.end_user("alice").await.unwrap();
-            }
-            nodes.server.clock().adjust_wall_clock(-turned);
-            let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
-            assert_eq!(nodes.first.send(ask.jar(&jar)).await.status, 303, "{name}");
-            assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+async fn extreme_clocks_cause_no_panic_and_extend_no_session(mode: Mode) {
+    for (turned, known) in [
+        (30, true),
+        (-30, true),
+        (-100_000, false),
+        (100_000, false),
+        (-100_000_000_000, false),
+        (100_000_000_000, false),
+    ] {
+        let name = format!("{turned}");
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        nodes.server.clock().adjust_wall_clock(turned);
+        let ask = |path: &str| Ask::page(path).jar(&jar);
+        let greeting = nodes.second.send(ask("/")).await.text();
+        assert_eq!(greeting == ALICE, known, "{name}");
+        for path in ["/", "/auth/session?extend=true", "/auth/logout", "/account"] {
+            let status = nodes.first.send(ask(path)).await.status.as_u16();
+            assert!(status < 500, "{name} {path} {status}");
         }
+        if mode != Mode::Cookie {
+            let sessions = nodes.login.sessions();
+            sessions.of_user("alice").await.unwrap();
+            sessions.end_user("alice").await.unwrap();
+        }
+        nodes.server.clock().adjust_wall_clock(-turned);
+        let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+        assert_eq!(nodes.first.send(ask.jar(&jar)).await.status, 303, "{name}");
+        assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
     }
 }

@@ -20,9 +20,9 @@ mod steps;
 mod unreliable;
 mod world;
 
+use crate::support::modes::Mode;
 use std::time::Instant;
 
-use node::Mode;
 use provider::Rules;
 use steps::{Dice, Step, steps};
 use unreliable::ContractViolation;
@@ -37,7 +37,7 @@ fn sessions_in_a_store_match_the_model() {
 
 #[test]
 fn sessions_in_cookies_with_a_shared_store_match_the_model() {
-    explore(Mode::CookieWithMemory, RUNS);
+    explore(Mode::Shared, RUNS);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_store_that_forgets_ended_sessions_is_detected() {
 }
 
 fn detect(contract_violation: ContractViolation) {
-    for mode in [Mode::Store, Mode::CookieWithMemory] {
+    for mode in [Mode::Store, Mode::Shared] {
         let found = (0..RUNS).find_map(|seed| {
             let (setting, steps) = draw(mode, seed);
             let setting = Setting {

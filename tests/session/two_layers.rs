@@ -16,8 +16,24 @@ use tower_oauth::{Client, CookieKey, LoginLayer};
 use url::Url;
 
 use crate::support::logs;
+use crate::support::modes::{Mode, session_modes};
 use crate::support::nodes::*;
 use crate::support::shop::*;
+
+session_modes! {
+    all: [
+        a_session_of_one_layer_is_rejected_at_another_with_the_same_client_and_key,
+        a_session_of_another_client_or_issuer_is_rejected,
+        another_spelling_of_the_same_origin_and_folder_is_the_same_layer,
+        a_login_started_at_one_layer_is_rejected_at_another,
+        two_layers_of_one_client_have_different_cookies_by_default,
+    ],
+    with_store: [
+        one_logout_token_ends_the_sessions_of_both_layers,
+        a_logout_token_at_one_layer_ends_a_login_in_progress_at_another,
+        the_sessions_of_both_layers_are_listed_and_ended_at_either,
+    ],
+}
 
 const ADMIN: &str = "https://shop.example.com/admin/auth/callback";
 
@@ -119,11 +135,7 @@ impl Common {
         let key = CookieKey::from_bytes(&KEY).unwrap();
         let server_of = server.authorization_server();
         let login = LoginLayer::new(&server_of, client, redirect_uri, key).unwrap();
-        let login = match self.mode {
-            Mode::Store => login.with_session_store(self.memory.clone()),
-            Mode::Shared => login.with_shared_store(self.memory.clone()),
-            Mode::Cookie => login,
-        };
+        let login = self.mode.place_in(login, self.memory.clone());
         let login = configure(login).with_on_login(move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
             async move {
@@ -225,124 +237,107 @@ fn renamed(jar: &Jar) -> Jar {
     Jar(cookies.collect())
 }
 
-#[tokio::test]
-async fn a_session_of_one_layer_is_rejected_at_another_with_the_same_client_and_key() {
-    for mode in ALL {
-        for (what, redirect_uri) in OTHERS {
-            let name = format!("{mode:?}: {what}");
-            let common = Common::new(mode);
-            let open = common.site(CALLBACK, Admission::Open);
-            let closed = common.site(redirect_uri, Admission::Closed);
-            let jar = open.signed_in().await;
-            closed.is_stranger(&renamed(&jar), &name).await;
-            assert_eq!(closed.asked.load(Ordering::SeqCst), 0, "{name}");
-            // Neither the requests nor the sign-out at the other layer have ended it.
-            assert_eq!(open.greeting(&jar).await, ALICE, "{name}");
+async fn a_session_of_one_layer_is_rejected_at_another_with_the_same_client_and_key(mode: Mode) {
+    for (name, redirect_uri) in OTHERS {
+        let common = Common::new(mode);
+        let open = common.site(CALLBACK, Admission::Open);
+        let closed = common.site(redirect_uri, Admission::Closed);
+        let jar = open.signed_in().await;
+        closed.is_stranger(&renamed(&jar), name).await;
+        assert_eq!(closed.asked.load(Ordering::SeqCst), 0, "{name}");
+        // Neither the requests nor the sign-out at the other layer have ended it.
+        assert_eq!(open.greeting(&jar).await, ALICE, "{name}");
 
-            // Vice versa.
-            let (open, other) = (common.site(redirect_uri, Admission::Open), &open);
-            let jar = open.signed_in().await;
-            other.is_stranger(&renamed(&jar), &name).await;
-            assert_eq!(open.greeting(&jar).await, ALICE, "{name}");
-        }
+        // Vice versa.
+        let (open, other) = (common.site(redirect_uri, Admission::Open), &open);
+        let jar = open.signed_in().await;
+        other.is_stranger(&renamed(&jar), name).await;
+        assert_eq!(open.greeting(&jar).await, ALICE, "{name}");
     }
 }
 
-#[tokio::test]
-async fn a_session_of_another_client_or_issuer_is_rejected() {
-    for mode in ALL {
-        let common = Common::new(mode);
-        let name = |login: LoginLayer| login.with_cookie_name("shop").unwrap();
-        let open = common.site(CALLBACK, Admission::Open);
-        let jar = renamed(&open.signed_in().await);
-        let other_issuer = server_at("https://id.example.org");
-        for (what, server, client) in [
-            ("client", &common.server, "desk"),
-            ("issuer", &other_issuer, "shop"),
-        ] {
-            let closed = common.site_of(server, client, CALLBACK, Admission::Closed, name);
-            closed.is_stranger(&jar, &format!("{mode:?}: {what}")).await;
-        }
-        assert_eq!(open.greeting(&jar).await, ALICE, "{mode:?}");
+async fn a_session_of_another_client_or_issuer_is_rejected(mode: Mode) {
+    let common = Common::new(mode);
+    let name = |login: LoginLayer| login.with_cookie_name("shop").unwrap();
+    let open = common.site(CALLBACK, Admission::Open);
+    let jar = renamed(&open.signed_in().await);
+    let other_issuer = server_at("https://id.example.org");
+    for (what, server, client) in [
+        ("client", &common.server, "desk"),
+        ("issuer", &other_issuer, "shop"),
+    ] {
+        let closed = common.site_of(server, client, CALLBACK, Admission::Closed, name);
+        closed.is_stranger(&jar, what).await;
     }
+    assert_eq!(open.greeting(&jar).await, ALICE);
 }
 
 /// The same layer in another spelling: replicas need not agree on the spelling.
-#[tokio::test]
-async fn another_spelling_of_the_same_origin_and_folder_is_the_same_layer() {
-    for mode in ALL {
-        for (what, redirect_uri) in SAME {
-            let common = Common::new(mode);
-            let one = common.site(CALLBACK, Admission::Open);
-            let two = common.site(redirect_uri, Admission::Open);
-            let jar = one.signed_in().await;
-            assert_eq!(two.greeting(&jar).await, ALICE, "{mode:?}: {what}");
-        }
+async fn another_spelling_of_the_same_origin_and_folder_is_the_same_layer(mode: Mode) {
+    for (what, redirect_uri) in SAME {
+        let common = Common::new(mode);
+        let one = common.site(CALLBACK, Admission::Open);
+        let two = common.site(redirect_uri, Admission::Open);
+        let jar = one.signed_in().await;
+        assert_eq!(two.greeting(&jar).await, ALICE, "{what}");
     }
 }
 
-#[tokio::test]
-async fn a_login_started_at_one_layer_is_rejected_at_another() {
-    for mode in ALL {
-        for (what, redirect_uri) in OTHERS {
-            let name = format!("{mode:?}: {what}");
-            let common = Common::new(mode);
-            let open = common.site(CALLBACK, Admission::Open);
-            let closed = common.site(redirect_uri, Admission::Open);
-            let (jar, callback) = open.start().await;
-            let query = callback.split_once('?').unwrap().1;
-            let url = Url::parse(redirect_uri).unwrap();
-            let there = format!("{}?{query}", url.path());
-            let ask = Ask::page(&there).jar(&renamed(&jar));
-            let answer = send(&closed.app, ask).await;
-            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
-            assert_eq!(closed.asked.load(Ordering::SeqCst), 0, "{name}");
-            // It is still accepted at the layer that started it.
-            let answer = send(&open.app, Ask::page(&callback).jar(&jar)).await;
-            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
-        }
+async fn a_login_started_at_one_layer_is_rejected_at_another(mode: Mode) {
+    for (name, redirect_uri) in OTHERS {
+        let common = Common::new(mode);
+        let open = common.site(CALLBACK, Admission::Open);
+        let closed = common.site(redirect_uri, Admission::Open);
+        let (jar, callback) = open.start().await;
+        let query = callback.split_once('?').unwrap().1;
+        let url = Url::parse(redirect_uri).unwrap();
+        let there = format!("{}?{query}", url.path());
+        let ask = Ask::page(&there).jar(&renamed(&jar));
+        let answer = send(&closed.app, ask).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
+        assert_eq!(closed.asked.load(Ordering::SeqCst), 0, "{name}");
+        // It is still accepted at the layer that started it.
+        let answer = send(&open.app, Ask::page(&callback).jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
     }
 }
 
 /// One logout token reaches one layer. Indexes and used `jti`s are those of the client, not of the layer.
-#[tokio::test]
-async fn one_logout_token_ends_the_sessions_of_both_layers() {
-    for mode in SHARED {
-        for by_sid in [false, true] {
-            for told in [0, 1] {
-                let name = format!("{mode:?} {by_sid} {told}");
-                let common = Common::new(mode);
-                let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
-                let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
-                let sids = common.server.session_ids("alice");
-                assert_eq!(sids.len(), 2, "{name}: each browser signed in there");
-                let mint = || common.server.logout_token("shop");
-                let tokens = match by_sid {
-                    true => sids
-                        .iter()
-                        .map(|sid| mint().with_claim("sid", &**sid).sign())
-                        .collect(),
-                    false => vec![mint().with_subject("alice").sign()],
-                };
-                for token in &tokens {
-                    assert_eq!(
-                        sites[told].send_logout_token(token).await,
-                        StatusCode::OK,
-                        "{name}"
-                    );
-                }
-                for (site, jar) in sites.iter().zip(&jars) {
-                    assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
-                    // For the other layer it is the same token.
-                    assert_eq!(
-                        site.send_logout_token(&tokens[0]).await,
-                        StatusCode::BAD_REQUEST,
-                        "{name}"
-                    );
-                }
-                let left = sites[told].login.sessions().of_user("alice").await.unwrap();
-                assert_eq!(left, [], "{name}");
+async fn one_logout_token_ends_the_sessions_of_both_layers(mode: Mode) {
+    for by_sid in [false, true] {
+        for told in [0, 1] {
+            let name = format!("{by_sid} {told}");
+            let common = Common::new(mode);
+            let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
+            let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
+            let sids = common.server.session_ids("alice");
+            assert_eq!(sids.len(), 2, "{name}: each browser signed in there");
+            let mint = || common.server.logout_token("shop");
+            let tokens = match by_sid {
+                true => sids
+                    .iter()
+                    .map(|sid| mint().with_claim("sid", &**sid).sign())
+                    .collect(),
+                false => vec![mint().with_subject("alice").sign()],
+            };
+            for token in &tokens {
+                assert_eq!(
+                    sites[told].send_logout_token(token).await,
+                    StatusCode::OK,
+                    "{name}"
+                );
             }
+            for (site, jar) in sites.iter().zip(&jars) {
+                assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
+                // For the other layer it is the same token.
+                assert_eq!(
+                    site.send_logout_token(&tokens[0]).await,
+                    StatusCode::BAD_REQUEST,
+                    "{name}"
+                );
+            }
+            let left = sites[told].login.sessions().of_user("alice").await.unwrap();
+            assert_eq!(left, [], "{name}");
         }
     }
 }
@@ -382,89 +377,78 @@ async fn one_logout_token_ends_the_sessions_of_layers_with_different_backends() 
 }
 
 /// A logout that arrives while a login at the other layer is in progress.
-#[tokio::test]
-async fn a_logout_token_at_one_layer_ends_a_login_in_progress_at_another() {
-    for mode in SHARED {
-        let common = Common::new(mode);
-        let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
-        let (jar, callback) = sites[1].start().await;
-        let token = common.server.logout_token("shop").with_subject("alice");
-        assert_eq!(
-            sites[0].send_logout_token(&token.sign()).await,
-            StatusCode::OK
-        );
-        let answer = send(&sites[1].app, Ask::page(&callback).jar(&jar)).await;
-        assert!(answer.status.is_client_error(), "{mode:?}: {answer:?}");
-        assert_eq!(answer.sets(), [""; 0], "{mode:?}");
-    }
+async fn a_logout_token_at_one_layer_ends_a_login_in_progress_at_another(mode: Mode) {
+    let common = Common::new(mode);
+    let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
+    let (jar, callback) = sites[1].start().await;
+    let token = common.server.logout_token("shop").with_subject("alice");
+    assert_eq!(
+        sites[0].send_logout_token(&token.sign()).await,
+        StatusCode::OK
+    );
+    let answer = send(&sites[1].app, Ask::page(&callback).jar(&jar)).await;
+    assert!(answer.status.is_client_error(), "{answer:?}");
+    assert_eq!(answer.sets(), [""; 0]);
 }
 
 /// An administrator lists and ends the sessions of the client, and listing removes no record.
-#[tokio::test]
-async fn the_sessions_of_both_layers_are_listed_and_ended_at_either() {
-    for mode in SHARED {
-        for way in ["end", "end_user", "end_sid"] {
-            let name = format!("{mode:?} {way}");
-            let common = Common::new(mode);
-            let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
-            let first = sites[0].signed_in().await;
-            let first_sid = common.server.session_ids("alice").remove(0);
-            let second = sites[1].signed_in().await;
-            let sessions = sites[0].login.sessions();
-            let listed = sessions.of_user("alice").await.unwrap();
-            assert_eq!(listed.len(), 2, "{name}");
-            let there = sites[1].login.sessions().of_user("alice").await.unwrap();
-            assert_eq!(listed, there, "{name}");
-            for (site, jar) in sites.iter().zip([&first, &second]) {
-                assert_eq!(site.greeting(jar).await, ALICE, "{name}");
-            }
-            let mut sids = common.server.session_ids("alice");
-            sids.retain(|sid| *sid != first_sid);
-            match way {
-                "end" => {
-                    for session in &listed {
-                        sessions.end(session.id()).await.unwrap();
-                    }
-                }
-                "end_user" => assert_eq!(sessions.end_user("alice").await.unwrap(), 2, "{name}"),
-                _ => {
-                    assert_eq!(sessions.end_sid(&sids[0]).await.unwrap(), 1, "{name}");
-                    assert_eq!(sites[0].greeting(&first).await, ALICE, "{name}");
-                    assert_eq!(sessions.end_sid(&first_sid).await.unwrap(), 1, "{name}");
+async fn the_sessions_of_both_layers_are_listed_and_ended_at_either(mode: Mode) {
+    for name in ["end", "end_user", "end_sid"] {
+        let common = Common::new(mode);
+        let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
+        let first = sites[0].signed_in().await;
+        let first_sid = common.server.session_ids("alice").remove(0);
+        let second = sites[1].signed_in().await;
+        let sessions = sites[0].login.sessions();
+        let listed = sessions.of_user("alice").await.unwrap();
+        assert_eq!(listed.len(), 2, "{name}");
+        let there = sites[1].login.sessions().of_user("alice").await.unwrap();
+        assert_eq!(listed, there, "{name}");
+        for (site, jar) in sites.iter().zip([&first, &second]) {
+            assert_eq!(site.greeting(jar).await, ALICE, "{name}");
+        }
+        let mut sids = common.server.session_ids("alice");
+        sids.retain(|sid| *sid != first_sid);
+        match name {
+            "end" => {
+                for session in &listed {
+                    sessions.end(session.id()).await.unwrap();
                 }
             }
-            for (site, jar) in sites.iter().zip([&first, &second]) {
-                assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
+            "end_user" => assert_eq!(sessions.end_user("alice").await.unwrap(), 2, "{name}"),
+            _ => {
+                assert_eq!(sessions.end_sid(&sids[0]).await.unwrap(), 1, "{name}");
+                assert_eq!(sites[0].greeting(&first).await, ALICE, "{name}");
+                assert_eq!(sessions.end_sid(&first_sid).await.unwrap(), 1, "{name}");
             }
+        }
+        for (site, jar) in sites.iter().zip([&first, &second]) {
+            assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
         }
     }
 }
 
 /// One origin and one browser: neither layer clears or replaces a cookie of the other.
-#[tokio::test]
-async fn two_layers_of_one_client_have_different_cookies_by_default() {
-    for mode in ALL {
-        let common = Common::new(mode);
-        let site =
-            |uri| common.site_of(&common.server, "shop", uri, Admission::Open, |login| login);
-        let sites = [CALLBACK, ADMIN, "https://shop.example.com/callback"].map(site);
-        let mut browser = Jar::default();
-        for site in &sites {
-            let (jar, callback) = site.start().await;
-            let all = Jar([browser.0.clone(), jar.0].concat());
-            let answer = send(&site.app, Ask::page(&callback).jar(&all)).await;
-            assert_eq!(answer.clears().len(), 1, "{mode:?}: its login, {answer:?}");
-            browser.take(&answer);
-        }
-        let mut names = browser.names();
-        names.sort_unstable();
-        names.dedup();
-        assert!(names.contains(&SESSION), "{mode:?}: {names:?}");
-        assert_eq!(names.len(), sites.len(), "{mode:?}: {names:?}");
-        for site in &sites {
-            let answer = send(&site.app, Ask::page("/").jar(&browser)).await;
-            assert_eq!(answer.text(), ALICE, "{mode:?}");
-            assert_eq!(answer.set_cookies(), [""; 0], "{mode:?}");
-        }
+async fn two_layers_of_one_client_have_different_cookies_by_default(mode: Mode) {
+    let common = Common::new(mode);
+    let site = |uri| common.site_of(&common.server, "shop", uri, Admission::Open, |login| login);
+    let sites = [CALLBACK, ADMIN, "https://shop.example.com/callback"].map(site);
+    let mut browser = Jar::default();
+    for site in &sites {
+        let (jar, callback) = site.start().await;
+        let all = Jar([browser.0.clone(), jar.0].concat());
+        let answer = send(&site.app, Ask::page(&callback).jar(&all)).await;
+        assert_eq!(answer.clears().len(), 1, "its login, {answer:?}");
+        browser.take(&answer);
+    }
+    let mut names = browser.names();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.contains(&SESSION), "{names:?}");
+    assert_eq!(names.len(), sites.len(), "{names:?}");
+    for site in &sites {
+        let answer = send(&site.app, Ask::page("/").jar(&browser)).await;
+        assert_eq!(answer.text(), ALICE);
+        assert_eq!(answer.set_cookies(), [""; 0]);
     }
 }

@@ -1,5 +1,5 @@
 //! Shared by all test binaries; none of them uses all of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 pub mod api;
 pub mod authorization_server;
@@ -7,6 +7,7 @@ pub mod challenge;
 pub mod der;
 pub mod dpop;
 pub mod logs;
+pub mod modes;
 pub mod nodes;
 pub mod redis;
 pub mod refresh;

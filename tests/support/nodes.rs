@@ -11,18 +11,8 @@ use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, 
 use tower_oauth::testing::{Endpoint, TestClient, TestServer, TestUser, TokenMint};
 
 use super::logs;
+use super::modes::Mode;
 use super::shop::{Answer, Ask, ISSUER, Jar, Shop, app, client, login, server};
-
-/// The session backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// In a store.
-    Store,
-    /// In cookies with a shared store.
-    Shared,
-    /// In cookies alone.
-    Cookie,
-}
 
 /// The greeting of the home page without a session.
 pub const STRANGER: &str = "hello stranger";
@@ -31,11 +21,6 @@ pub const ALICE: &str = "hello alice";
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3600);
-
-pub const ALL: [Mode; 3] = [Mode::Store, Mode::Shared, Mode::Cookie];
-
-/// The backends with a back-channel logout route.
-pub const SHARED: [Mode; 2] = [Mode::Store, Mode::Shared];
 
 /// A store that fails after a number of operations.
 #[derive(Clone)]
@@ -177,14 +162,7 @@ impl Nodes {
     ) -> Self {
         let memory = MemoryStore::new().with_clock(server.clock());
         let store = FailingStore::new(memory.with_single_process());
-        let layer = || {
-            let login = login(server);
-            configure(match mode {
-                Mode::Store => login.with_session_store(store.clone()),
-                Mode::Shared => login.with_shared_store(store.clone()),
-                Mode::Cookie => login,
-            })
-        };
+        let layer = || configure(mode.place_in(login(server), store.clone()));
         let login = layer();
         let node = |login: &LoginLayer| Shop {
             server: server.clone(),

@@ -13,20 +13,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use tower_oauth::session::SessionError;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
-use tower_oauth::testing::{Endpoint, GrantType, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{
+    Endpoint, Fault, Gate, GrantType, ManualClock, TestClient, TestServer, TestUser,
+};
 use tower_oauth::{LoginLayer, Session};
 
 use super::logs;
+use super::modes::Mode;
 use super::shop::{Answer, Ask, ISSUER, Jar, Shop, client as registered, login};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Cookie,
-    SharedMemory,
-    Store,
-}
-
-pub const MODES: [Mode; 3] = [Mode::Cookie, Mode::SharedMemory, Mode::Store];
 
 /// The lifetime of an access token at the test server.
 pub const LIFETIME: Duration = Duration::from_secs(300);
@@ -74,6 +68,21 @@ impl World {
         }
     }
 
+    /// A world in which alice is signed in.
+    pub async fn signed_in(mode: Mode) -> (Self, Jar) {
+        let world = Self::new(mode);
+        let jar = world.a.signed_in().await;
+        (world, jar)
+    }
+
+    /// A world whose server rotates refresh tokens, or does not.
+    pub fn rotating(mode: Mode, rotates: bool) -> Self {
+        Self::with(mode, |client| match rotates {
+            true => client,
+            false => client.without_rotation(),
+        })
+    }
+
     /// Starts another process with the same keys, and with the store if there is one.
     pub fn another(&self) -> Shop {
         let layer = layer(&self.server, self.mode, &self.store);
@@ -86,6 +95,46 @@ impl World {
 
     pub fn advance(&self, seconds: u64) {
         self.clock().advance(Duration::from_secs(seconds));
+    }
+
+    /// Lets the access token of a new session expire.
+    pub fn expire_token(&self) {
+        self.clock().advance(LIFETIME);
+    }
+
+    /// Makes refreshes fail this way.
+    pub fn fail_refreshes(&self, fault: Fault) {
+        let fault = fault.only_for(GrantType::RefreshToken);
+        self.server.fail(Endpoint::Token, fault);
+    }
+
+    pub fn fail_refresh_once(&self, fault: Fault) {
+        let fault = fault.only_for(GrantType::RefreshToken);
+        self.server.fail_once(Endpoint::Token, fault);
+    }
+
+    /// Holds the response to the next refresh until the gate opens.
+    pub fn hold_refresh(&self) -> Gate {
+        let gate = Gate::new();
+        self.fail_refresh_once(Fault::hold_response(&gate));
+        gate
+    }
+
+    /// Waits until the first refresh is at the server.
+    pub async fn refresh_arrived(&self) {
+        let refresh = GrantType::RefreshToken;
+        self.server.wait_for_grant(refresh, 1).await;
+    }
+
+    /// Returns the response of a handler that uses the token, advancing time until it is there.
+    pub async fn token(&self, shop: &Shop, jar: &Jar) -> Answer {
+        self.in_time(token(shop, jar)).await
+    }
+
+    /// Returns the session as a handler that continues after its response has it.
+    pub async fn kept_session(&self, jar: &Jar) -> Session {
+        self.a.send(Ask::page("/keep").jar(jar)).await;
+        self.kept.lock().unwrap().last().unwrap().clone()
     }
 
     pub fn refreshes(&self) -> usize {
@@ -153,12 +202,7 @@ pub async fn in_time<T>(clock: &ManualClock, future: impl Future<Output = T>) ->
 }
 
 pub fn layer(server: &TestServer, mode: Mode, store: &Switched) -> LoginLayer {
-    let layer = login(server);
-    match mode {
-        Mode::Cookie => layer,
-        Mode::SharedMemory => layer.with_shared_store(store.clone()),
-        Mode::Store => layer.with_session_store(store.clone()),
-    }
+    mode.place_in(login(server), store.clone())
 }
 
 pub fn shop(server: &TestServer, login: LoginLayer, kept: &Arc<Mutex<Vec<Session>>>) -> Shop {

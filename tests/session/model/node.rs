@@ -20,16 +20,9 @@ use super::gates::Gates;
 use super::provider::{ISSUER, Provider};
 use super::steps::Action;
 use super::unreliable::{ContractViolation, Troubles, Unreliable};
+use crate::support::modes::Mode;
 
 type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>;
-
-/// The session backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Cookie,
-    CookieWithMemory,
-    Store,
-}
 
 /// The state that all nodes share.
 #[derive(Clone)]
@@ -79,11 +72,7 @@ impl Node {
         let key = CookieKey::from_bytes(&[7; 32]).unwrap();
         let client = Client::confidential("shop", "secret");
         let login = LoginLayer::new(&server, client, CALLBACK, key).unwrap();
-        let login = match shared.mode {
-            Mode::Cookie => login,
-            Mode::CookieWithMemory => login.with_shared_store(store),
-            Mode::Store => login.with_session_store(store),
-        };
+        let login = shared.mode.place_in(login, store);
         let gates = shared.gates.clone();
         let handler = tower::service_fn(move |request| handle(gates.clone(), request));
         Self {

@@ -13,10 +13,11 @@ use tower_oauth::testing::ManualClock;
 
 use super::gates::Gates;
 use super::known::{KnownSession, set_cookies, signs_in};
-use super::node::{ACTION, Mode, Node, Reply, SLOW, Shared, get, post};
+use super::node::{ACTION, Node, Reply, SLOW, Shared, get, post};
 use super::provider::{ISSUER, Provider, Rules, TOKEN_LIFETIME, read, sid};
 use super::steps::{Action, Cookie, Step};
 use super::unreliable::{ContractViolation, Troubles};
+use crate::support::modes::Mode;
 
 /// The kind of a run.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,20 @@
 use tower_oauth::testing::{Endpoint, Fault, GrantType};
 
 use crate::support::logs::Logs;
+use crate::support::modes::{Mode, session_modes};
 use crate::support::refresh;
-use crate::support::refresh::{LIFETIME, MODES, Mode, World, settle, status_and_text, token};
+use crate::support::refresh::{World, settle, status_and_text, token};
 use crate::support::shop::Ask;
+
+session_modes! {
+    all: [
+ an_unusable_refresh_response_ends_no_session_and_returns_no_token,
+        a_missing_expires_in_is_not_unlimited,
+    ],
+    with_store: [
+        without_its_store_a_session_is_not_refreshed,
+    ],
+}
 
 /// Sets the response of the token endpoint to a refresh.
 fn answering(world: &World, status: u16, body: &str) {
@@ -22,13 +33,12 @@ fn answering(world: &World, status: u16, body: &str) {
 
 /// Lets a session expire with this response. Returns what a handler, the home page and the log receive.
 async fn after(mode: Mode, status: u16, body: &str) -> (World, String, u16) {
-    let world = World::new(mode);
-    let jar = world.a.signed_in().await;
+    let (world, jar) = World::signed_in(mode).await;
     answering(&world, status, body);
     let log = Logs::default();
     let recording = log.record();
-    world.clock().advance(LIFETIME);
-    let answer = world.in_time(token(&world.a, &jar)).await;
+    world.expire_token();
+    let answer = world.token(&world.a, &jar).await;
     assert!(answer.set_cookies().is_empty(), "{mode:?} {body:.80}");
     let text = answer.text();
     assert!(text.len() < 100, "{text}");
@@ -41,8 +51,7 @@ async fn after(mode: Mode, status: u16, body: &str) -> (World, String, u16) {
     (world, log.text(), status)
 }
 
-#[tokio::test]
-async fn an_unusable_refresh_response_ends_no_session_and_returns_no_token() {
+async fn an_unusable_refresh_response_ends_no_session_and_returns_no_token(mode: Mode) {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let crlf = r#"{"access_token":"a\r\nSet-Cookie: x=y","token_type":"Bearer"}"#;
     let no_id_token = r#"{"access_token":"a","token_type":"Bearer","id_token":"a.b.c"}"#;
@@ -53,10 +62,8 @@ async fn an_unusable_refresh_response_ends_no_session_and_returns_no_token() {
         ("CRLF", 200, crlf, 503),
         ("an ID token that is none", 200, no_id_token, 503),
     ] {
-        for mode in MODES {
-            let (_, _, status) = after(mode, status, body).await;
-            assert_eq!(status, expected, "{name} {mode:?}");
-        }
+        let (_, _, status) = after(mode, status, body).await;
+        assert_eq!(status, expected, "{name}");
     }
 }
 
@@ -92,69 +99,52 @@ async fn a_refresh_response_with_more_scopes_adds_none() {
     ] {
         let world = World::with(Mode::Store, |client| client.with_scopes("openid").unwrap());
         let jar = world.a.signed_in().await;
-        let more = Fault::member("scope", scope.clone()).only_for(GrantType::RefreshToken);
-        world.server.fail(Endpoint::Token, more);
-        world.clock().advance(LIFETIME);
-        assert_eq!(world.in_time(token(&world.a, &jar)).await.status, 200);
+        world.fail_refreshes(Fault::member("scope", scope.clone()));
+        world.expire_token();
+        assert_eq!(world.token(&world.a, &jar).await.status, 200);
         let answer = world.a.send(Ask::page("/scopes").jar(&jar)).await;
         assert_eq!(answer.text(), left, "{scope}");
     }
 }
 
 /// A token without `expires_in` is used for five minutes, and one with `expires_in` 0 is not used.
-#[tokio::test]
-async fn a_missing_expires_in_is_not_unlimited() {
-    for mode in MODES {
-        let world = World::new(mode);
-        let mut jar = world.a.signed_in().await;
-        let silent = Fault::without_member("expires_in").only_for(GrantType::RefreshToken);
-        world.server.fail(Endpoint::Token, silent);
-        world.clock().advance(LIFETIME);
-        let first = world.in_time(token(&world.a, &jar)).await;
-        jar.take(&first);
-        world.clock().advance(LIFETIME);
-        let second = world.in_time(token(&world.a, &jar)).await;
-        assert_ne!(first.text(), second.text(), "{mode:?}");
-        assert_eq!(
-            (second.status, world.refreshes()),
-            (http::StatusCode::OK, 2)
-        );
+async fn a_missing_expires_in_is_not_unlimited(mode: Mode) {
+    let (world, mut jar) = World::signed_in(mode).await;
+    world.fail_refreshes(Fault::without_member("expires_in"));
+    world.expire_token();
+    let first = world.token(&world.a, &jar).await;
+    jar.take(&first);
+    world.expire_token();
+    let second = world.token(&world.a, &jar).await;
+    assert_ne!(first.text(), second.text());
+    assert_eq!(
+        (second.status, world.refreshes()),
+        (http::StatusCode::OK, 2)
+    );
 
-        let world = World::new(mode);
-        let jar = world.a.signed_in().await;
-        let dead = Fault::member("expires_in", 0).only_for(GrantType::RefreshToken);
-        world.server.fail(Endpoint::Token, dead);
-        world.clock().advance(LIFETIME);
-        let answer = world.in_time(token(&world.a, &jar)).await;
-        assert_eq!(
-            status_and_text(&answer),
-            (401, "expired".to_owned()),
-            "{mode:?}"
-        );
-        settle().await;
-        // One for each caller, not several for one caller.
-        assert!(world.refreshes() <= 2, "{mode:?}");
-    }
+    let (world, jar) = World::signed_in(mode).await;
+    world.fail_refreshes(Fault::member("expires_in", 0));
+    world.expire_token();
+    let answer = world.token(&world.a, &jar).await;
+    assert_eq!(status_and_text(&answer), (401, "expired".to_owned()));
+    settle().await;
+    // One for each caller, not several for one caller.
+    assert!(world.refreshes() <= 2);
 }
 
 /// No request is sent if its result cannot be saved.
-#[tokio::test]
-async fn without_its_store_a_session_is_not_refreshed() {
-    for mode in [Mode::SharedMemory, Mode::Store] {
-        let world = World::new(mode);
-        let jar = world.a.signed_in().await;
-        world.a.send(Ask::page("/keep").jar(&jar)).await;
-        let session = world.kept.lock().unwrap()[0].clone();
-        world.clock().advance(LIFETIME);
-        world.store.off();
-        for _ in 0..3 {
-            let outcome = world.in_time(session.access_token()).await;
-            let outcome = refresh::response_of(outcome.map(|it| it.expose().to_owned()));
-            assert_eq!(outcome.0, 503, "{mode:?}");
-        }
-        assert_eq!(world.refreshes(), 0, "{mode:?}");
-        world.store.on();
-        assert!(world.in_time(session.access_token()).await.is_ok());
-        assert_eq!(world.refreshes(), 1, "{mode:?}");
+async fn without_its_store_a_session_is_not_refreshed(mode: Mode) {
+    let (world, jar) = World::signed_in(mode).await;
+    let session = world.kept_session(&jar).await;
+    world.expire_token();
+    world.store.off();
+    for _ in 0..3 {
+        let outcome = world.in_time(session.access_token()).await;
+        let outcome = refresh::response_of(outcome.map(|it| it.expose().to_owned()));
+        assert_eq!(outcome.0, 503);
     }
+    assert_eq!(world.refreshes(), 0);
+    world.store.on();
+    assert!(world.in_time(session.access_token()).await.is_ok());
+    assert_eq!(world.refreshes(), 1);
 }

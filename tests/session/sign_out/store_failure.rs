@@ -7,63 +7,71 @@ use http::StatusCode;
 use tower_oauth::store::{Expect, Key, MemoryStore, Store as _, StoreError};
 
 use crate::support::logs;
+use crate::support::modes::{Mode, session_modes};
 use crate::support::nodes::*;
 use crate::support::shop::*;
 
+session_modes! {
+    with_store: [
+        a_sign_out_during_a_store_failure_ends_the_session_in_this_process_and_is_completed_later,
+        a_sign_out_during_a_store_failure_shows_scripts_no_id_token,
+        one_user_who_signs_out_many_times_during_an_outage_prevents_no_sign_out_of_others,
+        one_end_that_the_store_never_accepts_delays_no_other,
+    ],
+}
+
 /// The store fails during the sign-out, after each number of operations.
-#[tokio::test]
-async fn a_sign_out_during_a_store_failure_ends_the_session_in_this_process_and_is_completed_later()
-{
-    for mode in SHARED {
-        for verbs in 0.. {
-            let name = format!("{mode:?}, {verbs} verbs");
-            let logs = logs::Logs::default();
-            let nodes = Nodes::new(mode);
-            let jar = nodes.signed_in("alice").await;
-            let recording = logs.record();
-            nodes.store.fail_after(verbs);
-            let (accept, html) = accept_html();
-            let answer = nodes
-                .first
-                .send(sign_out().set(accept, html).jar(&jar))
-                .await;
-            drop(recording);
-            assert_eq!(answer.clears(), [SESSION], "{name}");
-            if answer.status == StatusCode::SEE_OTHER {
-                // An index entry without a session does no harm.
-                assert!(verbs > 1, "{name}");
-                nodes.store.clear_faults();
-                assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
-                break;
-            }
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
-            assert!(
-                answer.text().contains("other servers"),
-                "{name}: {}",
-                answer.text()
-            );
-            assert!(logs.text().contains("session_end_pending"), "{name}");
-            assert!(!logs.text().contains("hush"), "{name}");
-            // If the record was loaded, its tokens are revoked and the page links to the authorization
-            // server.
-            if mode == Mode::Shared || verbs > 0 {
-                assert_eq!(
-                    revoked(&nodes.server),
-                    ["refresh_token", "access_token"],
-                    "{name}"
-                );
-                assert!(answer.text().contains("/end-session?"), "{name}");
-            }
+async fn a_sign_out_during_a_store_failure_ends_the_session_in_this_process_and_is_completed_later(
+    mode: Mode,
+) {
+    for verbs in 0.. {
+        let name = format!("{verbs} verbs");
+        let logs = logs::Logs::default();
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        let recording = logs.record();
+        nodes.store.fail_after(verbs);
+        let (accept, html) = accept_html();
+        let answer = nodes
+            .first
+            .send(sign_out().set(accept, html).jar(&jar))
+            .await;
+        drop(recording);
+        assert_eq!(answer.clears(), [SESSION], "{name}");
+        if answer.status == StatusCode::SEE_OTHER {
+            // An index entry without a session does no harm.
+            assert!(verbs > 1, "{name}");
             nodes.store.clear_faults();
-            assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
-            for _ in 0..3 {
-                nodes.server.clock().advance(Duration::from_secs(2));
-                settle().await;
-            }
             assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
-            assert_eq!(revoked(&nodes.server).len(), 2, "{name}");
-            assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
+            break;
         }
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
+        assert!(
+            answer.text().contains("other servers"),
+            "{name}: {}",
+            answer.text()
+        );
+        assert!(logs.text().contains("session_end_pending"), "{name}");
+        assert!(!logs.text().contains("hush"), "{name}");
+        // If the record was loaded, its tokens are revoked and the page links to the authorization
+        // server.
+        if mode == Mode::Shared || verbs > 0 {
+            assert_eq!(
+                revoked(&nodes.server),
+                ["refresh_token", "access_token"],
+                "{name}"
+            );
+            assert!(answer.text().contains("/end-session?"), "{name}");
+        }
+        nodes.store.clear_faults();
+        assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        for _ in 0..3 {
+            nodes.server.clock().advance(Duration::from_secs(2));
+            settle().await;
+        }
+        assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
+        assert_eq!(revoked(&nodes.server).len(), 2, "{name}");
+        assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
     }
 }
 
@@ -141,25 +149,22 @@ async fn forged_secrets_during_an_outage_are_bounded_and_end_no_other_session() 
 }
 
 /// Unlike a redirect, this response can be read by a script on the page.
-#[tokio::test]
-async fn a_sign_out_during_a_store_failure_shows_scripts_no_id_token() {
-    for mode in SHARED {
-        for accept in ["text/html", "application/json"] {
-            let nodes = Nodes::new(mode);
-            let jar = nodes.signed_in("alice").await;
-            nodes.store.fail_after(1);
-            let answer = nodes
-                .first
-                .send(sign_out().set("accept", accept).jar(&jar))
-                .await;
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{mode:?}");
-            let text = answer.text();
-            assert!(text.contains("/end-session?"), "{mode:?}: {text}");
-            assert!(
-                !text.contains("eyJ") && !text.contains("id_token_hint"),
-                "{mode:?}: {text}"
-            );
-        }
+async fn a_sign_out_during_a_store_failure_shows_scripts_no_id_token(mode: Mode) {
+    for accept in ["text/html", "application/json"] {
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        nodes.store.fail_after(1);
+        let answer = nodes
+            .first
+            .send(sign_out().set("accept", accept).jar(&jar))
+            .await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        let text = answer.text();
+        assert!(text.contains("/end-session?"), "{text}");
+        assert!(
+            !text.contains("eyJ") && !text.contains("id_token_hint"),
+            "{text}"
+        );
     }
 }
 
@@ -194,60 +199,56 @@ async fn forged_secrets_during_an_outage_prevent_no_sign_out() {
 }
 
 /// Neither does a user with many sessions that were opened before.
-#[tokio::test]
-async fn one_user_who_signs_out_many_times_during_an_outage_prevents_no_sign_out_of_others() {
-    for mode in SHARED {
-        let nodes = Nodes::new(mode);
-        let alice = nodes.signed_in("alice").await;
-        let mut jars = Vec::new();
-        for _ in 0..1100 {
-            jars.push(nodes.signed_in("bob").await);
-        }
-        nodes.store.fail_after(0);
-        for jar in &jars {
-            nodes.first.send(sign_out().jar(jar)).await;
-        }
-        let answer = nodes.first.send(sign_out().jar(&alice)).await;
-        assert_eq!(answer.json()["code"], "signed_out_here", "{mode:?}");
-        nodes.store.clear_faults();
-        assert_eq!(nodes.first.greeting(&alice).await, STRANGER, "{mode:?}");
-        nodes.server.clock().advance(Duration::from_secs(2));
-        for _ in 0..20 {
-            settle().await;
-        }
-        assert_eq!(nodes.second.greeting(&alice).await, STRANGER, "{mode:?}");
+async fn one_user_who_signs_out_many_times_during_an_outage_prevents_no_sign_out_of_others(
+    mode: Mode,
+) {
+    let nodes = Nodes::new(mode);
+    let alice = nodes.signed_in("alice").await;
+    let mut jars = Vec::new();
+    for _ in 0..1100 {
+        jars.push(nodes.signed_in("bob").await);
     }
+    nodes.store.fail_after(0);
+    for jar in &jars {
+        nodes.first.send(sign_out().jar(jar)).await;
+    }
+    let answer = nodes.first.send(sign_out().jar(&alice)).await;
+    assert_eq!(answer.json()["code"], "signed_out_here");
+    nodes.store.clear_faults();
+    assert_eq!(nodes.first.greeting(&alice).await, STRANGER);
+    nodes.server.clock().advance(Duration::from_secs(2));
+    for _ in 0..20 {
+        settle().await;
+    }
+    assert_eq!(nodes.second.greeting(&alice).await, STRANGER);
 }
 
-#[tokio::test]
-async fn one_end_that_the_store_never_accepts_delays_no_other() {
-    for mode in SHARED {
-        let nodes = Nodes::new(mode);
-        let alice = nodes.signed_in("alice").await;
-        let mut jars = Vec::new();
-        for _ in 0..12 {
-            jars.push(nodes.signed_in("bob").await);
-        }
-        let sessions = nodes.login.sessions().of_user("alice").await.unwrap();
-        nodes.store.fail_after(0);
-        for jar in jars.iter().chain([&alice]) {
-            let answer = nodes.first.send(sign_out().jar(jar)).await;
-            assert_eq!(answer.json()["code"], "signed_out_here", "{mode:?}");
-        }
-        nodes.store.refuse(Some(&sessions[0].id().to_string()));
-        nodes.store.clear_faults();
-        for _ in 0..3 {
-            nodes.server.clock().advance(Duration::from_secs(2));
-            settle().await;
-        }
-        for jar in &jars {
-            assert_eq!(nodes.greeting(jar).await, STRANGER, "{mode:?}");
-        }
-        nodes.store.refuse(None);
-        for _ in 0..3 {
-            nodes.server.clock().advance(Duration::from_secs(30));
-            settle().await;
-        }
-        assert_eq!(nodes.greeting(&alice).await, STRANGER, "{mode:?}");
+async fn one_end_that_the_store_never_accepts_delays_no_other(mode: Mode) {
+    let nodes = Nodes::new(mode);
+    let alice = nodes.signed_in("alice").await;
+    let mut jars = Vec::new();
+    for _ in 0..12 {
+        jars.push(nodes.signed_in("bob").await);
     }
+    let sessions = nodes.login.sessions().of_user("alice").await.unwrap();
+    nodes.store.fail_after(0);
+    for jar in jars.iter().chain([&alice]) {
+        let answer = nodes.first.send(sign_out().jar(jar)).await;
+        assert_eq!(answer.json()["code"], "signed_out_here");
+    }
+    nodes.store.refuse(Some(&sessions[0].id().to_string()));
+    nodes.store.clear_faults();
+    for _ in 0..3 {
+        nodes.server.clock().advance(Duration::from_secs(2));
+        settle().await;
+    }
+    for jar in &jars {
+        assert_eq!(nodes.greeting(jar).await, STRANGER);
+    }
+    nodes.store.refuse(None);
+    for _ in 0..3 {
+        nodes.server.clock().advance(Duration::from_secs(30));
+        settle().await;
+    }
+    assert_eq!(nodes.greeting(&alice).await, STRANGER);
 }

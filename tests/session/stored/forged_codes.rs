@@ -17,7 +17,7 @@ use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use tower_oauth::store::{MemoryStore, Store};
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{TestBackChannel, TestServer};
 use tower_oauth::{Client, CookieKey, LoginLayer, Session};
 use tower_service::Service;
@@ -267,12 +267,4 @@ pub async fn greeting(shop: &Shop, jar: &Jar) -> String {
 pub async fn sign_out(shop: &Shop, jar: &Jar) -> Answer {
     let request = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
     shop.send(request.jar(jar)).await
-}
-
-/// Both ways to use a store.
-pub fn modes<S: Store + Clone>() -> [fn(LoginLayer, S) -> LoginLayer; 2] {
-    [
-        LoginLayer::with_session_store,
-        LoginLayer::with_shared_store,
-    ]
 }

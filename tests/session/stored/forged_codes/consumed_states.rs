@@ -8,6 +8,16 @@ use tower_oauth::testing::{Endpoint, Fault};
 
 use super::super::Watched;
 use super::*;
+use crate::support::modes::{Mode, session_modes};
+
+session_modes! {
+    all: [
+        a_code_is_not_sent_twice_if_the_clock_is_set_back,
+    ],
+    with_store: [
+        a_code_is_not_sent_twice_if_the_clock_was_ahead_at_the_callback,
+    ],
+}
 
 fn watched(world: &World) -> (Watched, Shop) {
     let store = Watched::new(&world.server);
@@ -133,47 +143,36 @@ async fn a_rejected_code_is_not_sent_again_by_another_replica_immediately() {
 
 /// With a clock that is ahead during the callback the transaction seems old, and a correct clock accepts it
 /// for longer.
-#[tokio::test]
-async fn a_code_is_not_sent_twice_if_the_clock_was_ahead_at_the_callback() {
-    for mode in modes() {
-        let world = World::new();
-        let store = world.memory(2_000);
-        let shops = [1, 2].map(|_| world.shop(mode(world.login(), store.clone())));
-        let (_, ask) = honest_callback(&shops[0]).await;
-        world.server.clock().adjust_wall_clock(590);
-        assert!(shops[0].send(ask.clone()).await.sets().contains(&SESSION));
-        world.server.clock().adjust_wall_clock(-590);
-        for _ in 0..4 {
-            world.advance(Duration::from_secs(140));
-            for shop in &shops {
-                shop.send(ask.clone()).await;
-            }
+async fn a_code_is_not_sent_twice_if_the_clock_was_ahead_at_the_callback(mode: Mode) {
+    let world = World::new();
+    let store = world.memory(2_000);
+    let shops = [1, 2].map(|_| world.shop(mode.place_in(world.login(), store.clone())));
+    let (_, ask) = honest_callback(&shops[0]).await;
+    world.server.clock().adjust_wall_clock(590);
+    assert!(shops[0].send(ask.clone()).await.sets().contains(&SESSION));
+    world.server.clock().adjust_wall_clock(-590);
+    for _ in 0..4 {
+        world.advance(Duration::from_secs(140));
+        for shop in &shops {
+            shop.send(ask.clone()).await;
         }
-        assert_eq!(shops[0].token_calls(), 1);
     }
+    assert_eq!(shops[0].token_calls(), 1);
 }
 
-#[tokio::test]
-async fn a_code_is_not_sent_twice_if_the_clock_is_set_back() {
-    // With the store of sessions, with a shared store, and without a store.
-    for mode in [0, 1, 2] {
-        for back in [-400, -650, -720, -3600] {
-            let world = World::new();
-            let store = world.memory(2_000);
-            let login = world.login();
-            let shop = world.shop(match mode {
-                2 => login,
-                mode => modes()[mode](login, store),
-            });
-            let (_, ask) = honest_callback(&shop).await;
-            assert!(shop.send(ask.clone()).await.sets().contains(&SESSION));
-            world.advance(Duration::from_secs(725));
-            world.server.clock().adjust_wall_clock(back);
-            for _ in 0..30 {
-                shop.send(ask.clone()).await;
-                world.advance(Duration::from_secs(150));
-            }
-            assert_eq!(shop.token_calls(), 1, "{mode} {back}");
+async fn a_code_is_not_sent_twice_if_the_clock_is_set_back(mode: Mode) {
+    for back in [-400, -650, -720, -3600] {
+        let world = World::new();
+        let store = world.memory(2_000);
+        let shop = world.shop(mode.place_in(world.login(), store));
+        let (_, ask) = honest_callback(&shop).await;
+        assert!(shop.send(ask.clone()).await.sets().contains(&SESSION));
+        world.advance(Duration::from_secs(725));
+        world.server.clock().adjust_wall_clock(back);
+        for _ in 0..30 {
+            shop.send(ask.clone()).await;
+            world.advance(Duration::from_secs(150));
         }
+        assert_eq!(shop.token_calls(), 1, "{back}");
     }
 }

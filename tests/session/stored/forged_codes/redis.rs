@@ -12,6 +12,7 @@ use tower_oauth::store::{Expect, Key, Put, RedisStore, Store as _, StoreError};
 use super::saturation::{logout_token, use_and_end};
 use super::*;
 
+use crate::support::modes::Mode;
 use crate::support::redis::Redis;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -72,11 +73,11 @@ async fn fill(store: &RedisStore, purpose: &'static str) -> usize {
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn for_ten_minutes_no_honest_login_fails_on_a_real_redis() {
-    for (with_store, rounds) in modes().into_iter().zip([60, 11]) {
+    for (mode, rounds) in [(Mode::Store, 60), (Mode::Shared, 11)] {
         let redis = redis(8 << 20);
         let store = RedisStore::new(&redis.url()).unwrap();
         let world = World::new();
-        let shop = world.shop(with_store(world.login(), store));
+        let shop = world.shop(mode.place_in(world.login(), store));
         let start = world.server.clock().unix_seconds();
         for round in 0..rounds {
             let reply = REPLIES[round % REPLIES.len()];
@@ -106,11 +107,11 @@ async fn for_ten_minutes_no_honest_login_fails_on_a_real_redis() {
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn a_redis_out_of_memory_still_accepts_sign_outs_leases_and_logout_tokens() {
-    for with_store in modes() {
+    for mode in [Mode::Store, Mode::Shared] {
         let redis = redis(1 << 20);
         let store = RedisStore::new(&redis.url()).unwrap();
         let world = World::new();
-        let shop = world.shop(with_store(world.login(), store.clone()));
+        let shop = world.shop(mode.place_in(world.login(), store.clone()));
         let mut jars = Vec::new();
         for _ in 0..20 {
             jars.push(sign_in_at_once(&shop).await);
