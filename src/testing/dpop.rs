@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::keys::{TestSigningKey, compact, signing_input};
-use super::members::Members;
+use super::members::{Members, json_members};
 use super::respond::random_text;
 use crate::clock::{Clock, SharedClock, SystemClock, unix_seconds};
 use crate::crypto::{Algorithm, base64url, digest, hmac_sha256};
@@ -107,6 +107,8 @@ impl DpopKey {
     }
 }
 
+json_members!(DpopProof);
+
 impl DpopProof {
     /// Sets `ath`, the hash of the access token of the same request.
     pub fn with_access_token(self, token: &str) -> Self {
@@ -117,52 +119,6 @@ impl DpopProof {
     /// Sets `nonce`, as received in `DPoP-Nonce`.
     pub fn with_nonce(self, nonce: &str) -> Self {
         self.with_claim("nonce", nonce)
-    }
-
-    /// Sets a claim.
-    pub fn with_claim(self, name: &str, value: impl Into<Value>) -> Self {
-        self.with_raw_claim(name, &value.into().to_string())
-    }
-
-    /// Sets a claim to this JSON text, which need not be valid.
-    pub fn with_raw_claim(mut self, name: &str, json: &str) -> Self {
-        self.claims.set(name, json);
-        self
-    }
-
-    /// Adds a claim even if the proof already has one of that name.
-    pub fn add_raw_claim(mut self, name: &str, json: &str) -> Self {
-        self.claims.add(name, json);
-        self
-    }
-
-    /// Removes a claim.
-    pub fn without_claim(mut self, name: &str) -> Self {
-        self.claims.remove(name);
-        self
-    }
-
-    /// Sets a header parameter.
-    pub fn with_header(self, name: &str, value: impl Into<Value>) -> Self {
-        self.with_raw_header(name, &value.into().to_string())
-    }
-
-    /// Sets a header parameter to this JSON text, which need not be valid.
-    pub fn with_raw_header(mut self, name: &str, json: &str) -> Self {
-        self.header.set(name, json);
-        self
-    }
-
-    /// Adds a header parameter even if the proof already has one of that name.
-    pub fn add_raw_header(mut self, name: &str, json: &str) -> Self {
-        self.header.add(name, json);
-        self
-    }
-
-    /// Removes a header parameter.
-    pub fn without_header(mut self, name: &str) -> Self {
-        self.header.remove(name);
-        self
     }
 
     /// Signs with another key than the one in the header.

@@ -41,3 +41,58 @@ impl Members {
         format!("{{{}}}", members.join(",")).into_bytes()
     }
 }
+
+/// Gives a builder with the fields `header` and `claims` the methods that change their members.
+macro_rules! json_members {
+    ($builder:ident) => {
+        impl $builder {
+            /// Sets a claim.
+            pub fn with_claim(self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+                self.with_raw_claim(name, &value.into().to_string())
+            }
+
+            /// Sets a claim to this JSON text, which need not be valid: `1e400`, `"\ud800"`, `{`.
+            pub fn with_raw_claim(mut self, name: &str, json: &str) -> Self {
+                self.claims.set(name, json);
+                self
+            }
+
+            /// Adds a claim even if there is one of that name.
+            pub fn add_raw_claim(mut self, name: &str, json: &str) -> Self {
+                self.claims.add(name, json);
+                self
+            }
+
+            /// Removes a claim.
+            pub fn without_claim(mut self, name: &str) -> Self {
+                self.claims.remove(name);
+                self
+            }
+
+            /// Sets a header parameter. Methods that set the key replace `alg` and `kid`.
+            pub fn with_header(self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+                self.with_raw_header(name, &value.into().to_string())
+            }
+
+            /// Sets a header parameter to this JSON text, which need not be valid.
+            pub fn with_raw_header(mut self, name: &str, json: &str) -> Self {
+                self.header.set(name, json);
+                self
+            }
+
+            /// Adds a header parameter even if there is one of that name.
+            pub fn add_raw_header(mut self, name: &str, json: &str) -> Self {
+                self.header.add(name, json);
+                self
+            }
+
+            /// Removes a header parameter.
+            pub fn without_header(mut self, name: &str) -> Self {
+                self.header.remove(name);
+                self
+            }
+        }
+    };
+}
+
+pub(super) use json_members;

@@ -6,7 +6,7 @@ use super::dpop::DpopKey;
 use super::introspected::Introspected;
 use super::key_ring::KeyRing;
 use super::keys::{TestSigningKey, compact, signing_input};
-use super::members::Members;
+use super::members::{Members, json_members};
 use super::respond::random_text;
 use crate::crypto::{Algorithm, base64url, hmac_sha256};
 use crate::token::ClientCertificate;
@@ -48,6 +48,8 @@ enum Signature {
     Hmac(Vec<u8>),
     Absent,
 }
+
+json_members!(TokenMint);
 
 impl TokenMint {
     pub(super) fn new(keys: &KeyRing, introspected: &Introspected, typ: &str, now: i64) -> Self {
@@ -99,59 +101,22 @@ impl TokenMint {
     ///
     /// [RFC 9449 §6.1]: https://www.rfc-editor.org/rfc/rfc9449#section-6.1
     pub fn bound_to(self, key: &DpopKey) -> Self {
-        self.with_claim("cnf", serde_json::json!({ "jkt": key.thumbprint() }))
+        self.with_claim("cnf", json!({ "jkt": key.thumbprint() }))
+    }
+
+    /// Binds the token to this client certificate (DER): sets `cnf` with `x5t#S256` ([RFC 8705 §3.1]).
+    ///
+    /// [RFC 8705 §3.1]: https://www.rfc-editor.org/rfc/rfc8705#section-3.1
+    pub fn bound_to_certificate(self, der: impl AsRef<[u8]>) -> Self {
+        let certificate = ClientCertificate::from_der(der);
+        let digest = base64url::encode(certificate.thumbprint());
+        self.with_claim("cnf", json!({ "x5t#S256": digest }))
     }
 
     /// Sets `exp`, in seconds from the server's current time (in the past if negative). Default: 300.
     pub fn with_expires_in(self, seconds: i64) -> Self {
         let at = self.now.saturating_add(seconds);
         self.with_claim("exp", at)
-    }
-
-    /// Sets a claim.
-    pub fn with_claim(self, name: &str, value: impl Into<Value>) -> Self {
-        self.with_raw_claim(name, &value.into().to_string())
-    }
-
-    /// Sets a claim to this JSON text, which need not be valid: `1e400`, `"\ud800"`, `{`.
-    pub fn with_raw_claim(mut self, name: &str, json: &str) -> Self {
-        self.claims.set(name, json);
-        self
-    }
-
-    /// Adds a claim even if the token already has one of that name.
-    pub fn add_raw_claim(mut self, name: &str, json: &str) -> Self {
-        self.claims.add(name, json);
-        self
-    }
-
-    /// Removes a claim.
-    pub fn without_claim(mut self, name: &str) -> Self {
-        self.claims.remove(name);
-        self
-    }
-
-    /// Sets a header parameter. To change `alg` or `kid`, call this after setting the key.
-    pub fn with_header(self, name: &str, value: impl Into<Value>) -> Self {
-        self.with_raw_header(name, &value.into().to_string())
-    }
-
-    /// Sets a header parameter to this JSON text, which need not be valid.
-    pub fn with_raw_header(mut self, name: &str, json: &str) -> Self {
-        self.header.set(name, json);
-        self
-    }
-
-    /// Adds a header parameter even if the token already has one of that name.
-    pub fn add_raw_header(mut self, name: &str, json: &str) -> Self {
-        self.header.add(name, json);
-        self
-    }
-
-    /// Removes a header parameter.
-    pub fn without_header(mut self, name: &str) -> Self {
-        self.header.remove(name);
-        self
     }
 
     /// Replaces the whole header by these bytes, which the signature covers.
@@ -249,16 +214,5 @@ impl TokenMint {
             Signature::Key(key) => Some(key.algorithm()),
             Signature::Hmac(_) | Signature::Absent => None,
         }
-    }
-}
-
-impl TokenMint {
-    /// Binds the token to this client certificate (DER): sets `cnf` with `x5t#S256` ([RFC 8705 §3.1]).
-    ///
-    /// [RFC 8705 §3.1]: https://www.rfc-editor.org/rfc/rfc8705#section-3.1
-    pub fn bound_to_certificate(self, der: impl AsRef<[u8]>) -> Self {
-        let certificate = ClientCertificate::from_der(der);
-        let digest = base64url::encode(certificate.thumbprint());
-        self.with_claim("cnf", json!({ "x5t#S256": digest }))
     }
 }
