@@ -21,8 +21,8 @@
 //! # {"notes":["Buy milk","Read RFC 6749","Call Bob"],"of":"cli"}
 //! ```
 //!
-//! For other ports, set `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100`. In your application, remove
-//! `demo_server` and use the issuer URL of your authorization server.
+//! For other ports, set `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100`; behind a proxy, set `APP_URL` to the
+//! public origin. In your application, remove `demo_server` and use the issuer URL of your authorization server.
 #![allow(clippy::print_stdout)]
 
 #[path = "quickstart/flow_page.rs"]
@@ -67,10 +67,8 @@ struct App {
 async fn main() -> Result<(), Box<dyn Error>> {
     let issuer_addr = env::var("ISSUER_ADDR").unwrap_or_else(|_| "127.0.0.1:9000".to_owned());
     let app_addr = env::var("APP_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let (issuer_url, app_url) = (
-        format!("http://{issuer_addr}"),
-        format!("http://{app_addr}"),
-    );
+    let issuer_url = format!("http://{issuer_addr}");
+    let app_url = env::var("APP_URL").unwrap_or_else(|_| format!("http://{app_addr}"));
 
     let issuer = demo_server(&issuer_url, &app_url)?;
     let _handle = issuer.listen(&issuer_addr).await?;

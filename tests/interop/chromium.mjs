@@ -17,7 +17,10 @@ const screenshots = new URL(`screenshots/${basename(process.argv[1], '.mjs')}/`,
 const desktop = { width: 1280, height: 800 };
 export const phone = { width: 390, height: 844 };
 
-let example, browser;
+let example, browser, proxy, startProxy;
+
+// Puts a proxy in front of the application: `start` gets the public address and that of the application.
+export const useProxy = (start) => { startProxy = start; };
 
 const freeAddress = () =>
   new Promise((resolve) => {
@@ -40,7 +43,7 @@ const responds = async (url) => {
 before(async () => {
   rmSync(screenshots, { recursive: true, force: true });
   mkdirSync(screenshots, { recursive: true });
-  process.on('exit', () => example?.kill('SIGKILL'));
+  process.on('exit', () => { for (const child of [example, proxy]) child?.kill('SIGKILL'); });
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
   browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
@@ -60,16 +63,20 @@ after(() => browser?.close());
 
 beforeEach(async () => {
   const [ISSUER_ADDR, APP_ADDR, API_ADDR] = [await freeAddress(), await freeAddress(), await freeAddress()];
-  [issuer, app] = [`http://${ISSUER_ADDR}`, `http://${APP_ADDR}`];
+  const address = startProxy ? await freeAddress() : APP_ADDR;
+  proxy = startProxy?.(address, APP_ADDR);
+  [issuer, app] = [`http://${ISSUER_ADDR}`, `http://${address}`];
   example = spawn(process.argv[2], {
-    env: { ...process.env, ISSUER_ADDR, APP_ADDR, API_ADDR },
+    env: { ...process.env, ISSUER_ADDR, APP_ADDR, API_ADDR, APP_URL: app },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   await responds(app);
   await responds(`${issuer}/.well-known/openid-configuration`);
 });
 
-afterEach(() => example.kill('SIGKILL'));
+afterEach(() => {
+  for (const child of [example, proxy]) child?.kill('SIGKILL');
+});
 
 // Runs steps in a new browser context. Errors in the browser's console fail the test.
 export const visit = (name, options, steps) =>

@@ -10,6 +10,7 @@ mod caller;
 mod cluster;
 mod keycloak;
 mod login;
+mod nginx;
 mod process;
 mod provider;
 mod sessions;

@@ -19,6 +19,11 @@ pub fn clients() -> Vec<KeycloakClient> {
         client("marked")
             .set("serviceAccountsEnabled", true)
             .attribute("access.token.header.type.rfc9068", "true"),
+        client("nonce").mapper(
+            "oidc-nonce-backwards-compatible-mapper",
+            "nonce",
+            &json!({}),
+        ),
         client("short").attribute("access.token.lifespan", "3"),
         client("service").service(),
         client(API).service(),

@@ -7,6 +7,7 @@ mod access_tokens;
 mod api;
 mod channel;
 mod client;
+mod dpop;
 mod introspection;
 mod logins;
 mod logout;

@@ -1,0 +1,37 @@
+//! Sessions in cookies: by default nginx accepts 4 KiB of response header and 8 KiB for a field of the request.
+
+use super::Site;
+
+/// An audience of this length, which is in each access token and thereby in the session.
+fn audience(bytes: usize) -> String {
+    format!("https://api.example/{}", "a".repeat(bytes))
+}
+
+/// Signs in, loads pages and signs out. Returns the size of the session cookies.
+async fn signs_in_and_out(site: &Site) -> usize {
+    let page = site.sign_in().await;
+    assert_eq!(page.text(), "account of alice");
+    let cookies = site.browser.cookies(&site.origin);
+    let home = site.open("/").await;
+    assert!(home.text().contains("alice"), "{}", home.text());
+    let page = home.form("").unwrap().submit().await.unwrap();
+    assert_eq!(page.url(), format!("{}/", site.origin));
+    assert!(page.text().contains("signed out"), "{}", page.text());
+    let session = cookies
+        .iter()
+        .filter(|cookie| cookie.name().contains("-session"));
+    session
+        .map(|cookie| cookie.name().len() + cookie.value().len())
+        .sum()
+}
+
+#[tokio::test]
+#[ignore = "needs nginx: tests/interop/run"]
+async fn sessions_of_three_kilobytes_pass_the_default_buffers() {
+    let mut sizes = Vec::new();
+    for bytes in [0, 250, 500] {
+        let site = Site::new("", &audience(bytes), Ok).await;
+        sizes.push(signs_in_and_out(&site).await);
+    }
+    assert!(sizes.iter().any(|size| *size > 3000), "{sizes:?}");
+}
