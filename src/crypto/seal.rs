@@ -23,6 +23,10 @@ pub(crate) enum Purpose {
     Session,
     /// A login in progress.
     Transaction,
+    /// The `state` of a login.
+    State,
+    /// The cookie with a long return target of a login.
+    ReturnTarget,
     /// A logout in progress.
     Logout,
     /// A session in a store.
@@ -164,6 +168,8 @@ fn associated_data(context: SealContext<'_>, key_id: [u8; 4]) -> Vec<u8> {
     let purpose: &[u8] = match context.purpose {
         Purpose::Session => b"session",
         Purpose::Transaction => b"transaction",
+        Purpose::State => b"state",
+        Purpose::ReturnTarget => b"return target",
         Purpose::Logout => b"logout",
         Purpose::Stored => b"stored",
         Purpose::Successor => b"successor",

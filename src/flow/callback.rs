@@ -4,7 +4,7 @@
 
 use super::error::FlowError;
 use super::settings::Flow;
-use super::transaction::Transaction;
+use super::transaction::{Destination, StateDigest, Transaction};
 use crate::clock::unix_seconds;
 use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
 use crate::protocol::{AuthorizationCode, State};
@@ -13,13 +13,14 @@ use crate::protocol::{AuthorizationCode, State};
 #[derive(Debug)]
 pub(crate) struct AuthorizationGrant {
     pub(super) transaction: Transaction,
+    pub(super) state: State,
     pub(super) code: AuthorizationCode,
 }
 
 impl AuthorizationGrant {
-    /// Returns the state of the login.
-    pub(crate) fn state(&self) -> &State {
-        &self.transaction.state
+    /// Identifies the login.
+    pub(crate) fn state(&self) -> StateDigest {
+        self.transaction.state
     }
 }
 
@@ -35,8 +36,13 @@ impl Flow {
     ) -> Result<AuthorizationGrant, FlowError> {
         self.check_binding(&transaction, &response)?;
         self.check_issuer(&response).await?;
+        let state = response.state().clone();
         let code = code_of(response, transaction.silent)?;
-        Ok(AuthorizationGrant { transaction, code })
+        Ok(AuthorizationGrant {
+            transaction,
+            state,
+            code,
+        })
     }
 
     /// Checks that the response belongs to a recent login of this browser, at this authorization server and for
@@ -46,21 +52,19 @@ impl Flow {
         transaction: &Transaction,
         response: &AuthorizationResponse,
     ) -> Result<(), FlowError> {
-        if transaction.state != *response.state() {
+        if transaction.state != StateDigest::of(response.state()) {
             return Err(FlowError::request(
                 "state_mismatch",
                 "the state belongs to another login",
             ));
         }
-        if transaction.expired(unix_seconds(&**self.clock())) {
+        if transaction.expired(unix_seconds(&**self.clock()), self.login_time_limit) {
             return Err(FlowError::request(
                 "transaction_expired",
                 "the login took too long",
             ));
         }
-        if transaction.issuer != self.server.issuer()
-            || transaction.redirect_uri != self.redirect_uri
-        {
+        if transaction.destination != Destination::new(self.server.issuer(), &self.redirect_uri) {
             return Err(FlowError::request(
                 "transaction_elsewhere",
                 "the login was started at another authorization server or for another redirect URI",

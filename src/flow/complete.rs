@@ -18,18 +18,22 @@ impl Flow {
         grant: AuthorizationGrant,
         mut tokens: TokenResponse,
     ) -> Result<SessionRecord, FlowError> {
-        let AuthorizationGrant { transaction, code } = &grant;
+        let AuthorizationGrant {
+            transaction,
+            state,
+            code,
+        } = &grant;
         // OpenID Connect Core §3.1.3.3: required, since the request had the scope `openid`.
         let id_token = tokens.id_token.take().ok_or_else(FlowError::no_id_token)?;
         let expected = LoginExpectations {
             client_id: self.client.id(),
-            nonce: Some(&transaction.nonce),
+            nonce: Some(&transaction.secret.nonce()),
             access_token: &tokens.access_token,
             code,
-            state: &transaction.state,
+            state,
             max_age: transaction.max_age,
             started_at: transaction.started_at,
-            acr_values: transaction.acr_values.as_deref(),
+            acr_values: transaction.acr_values.as_ref(),
         };
         let claims = id_token::verify(&self.server, &id_token, &expected).await?;
 

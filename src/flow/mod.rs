@@ -38,5 +38,7 @@ pub(crate) use redirect_uri::route_folder;
 pub(crate) use refresh::{RefreshFailure, Refreshed};
 pub(crate) use settings::Flow;
 pub(crate) use start::StartRequest;
-pub(crate) use transaction::Transaction;
+#[cfg(test)]
+pub(crate) use transaction::{Destination, LoginSecret};
+pub(crate) use transaction::{StateDigest, Transaction, has_expired};
 pub use userinfo::{UserInfo, UserInfoError};

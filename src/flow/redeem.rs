@@ -37,7 +37,7 @@ impl Flow {
         let request = TokenRequest {
             code: &grant.code,
             redirect_uri: &self.redirect_uri,
-            code_verifier: &grant.transaction.verifier,
+            code_verifier: &grant.transaction.secret.verifier(),
         };
         let response = self.send_token_request(request.parameters()).await;
         let response = response.map_err(|error| RedemptionError {

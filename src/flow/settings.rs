@@ -18,6 +18,7 @@ use crate::random::Random;
 pub(super) const CLIENT_ID: &str = "client_id";
 
 const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+const DEFAULT_LOGIN_TIME_LIMIT: Duration = Duration::from_secs(600);
 
 /// The authorization code flow of a client at an authorization server.
 #[derive(Clone, Debug)]
@@ -33,6 +34,7 @@ pub(crate) struct Flow {
     pub(super) post_logout_redirect_uri: Option<String>,
     pub(super) end_session: Option<CustomEndSession>,
     pub(super) default_token_lifetime: Duration,
+    pub(super) login_time_limit: Duration,
     random: Random,
 }
 
@@ -66,6 +68,7 @@ impl Flow {
             post_logout_redirect_uri: None,
             end_session: None,
             default_token_lifetime: DEFAULT_TOKEN_LIFETIME,
+            login_time_limit: DEFAULT_LOGIN_TIME_LIMIT,
             random: Random::system(),
         })
     }
@@ -154,6 +157,22 @@ impl Flow {
     pub(crate) fn with_default_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.default_token_lifetime = lifetime;
         self
+    }
+
+    /// Sets the maximum time between the authorization request and the callback.
+    pub(crate) fn with_login_time_limit(mut self, limit: Duration) -> Result<Self, ConfigError> {
+        ConfigError::check_duration(
+            "login time limit",
+            limit,
+            Duration::from_secs(60)..=Duration::from_secs(3600),
+            "it must be between a minute and an hour",
+        )?;
+        self.login_time_limit = limit;
+        Ok(self)
+    }
+
+    pub(crate) fn login_time_limit(&self) -> Duration {
+        self.login_time_limit
     }
 
     pub(crate) fn server(&self) -> &AuthorizationServer {

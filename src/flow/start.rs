@@ -7,13 +7,14 @@ use url::Url;
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
 use super::token_endpoint::token_endpoint;
-use super::transaction::Transaction;
+use super::transaction::{Destination, LoginSecret, StateDigest, Transaction};
 use crate::clock::unix_seconds;
 use crate::crypto::{base64url, digest};
 use crate::protocol::authorization_request::AuthorizationRequest;
 use crate::protocol::pkce::CodeChallenge;
-use crate::protocol::{CodeVerifier, Metadata, Nonce};
+use crate::protocol::{CodeVerifier, Metadata, State};
 use crate::record::SessionRef;
+use crate::token::id_token::AcrValues;
 
 /// Maximum length of a parameter that a request may set, in bytes.
 const MAX_PARAMETER: usize = 512;
@@ -21,7 +22,6 @@ const MAX_PARAMETER: usize = 512;
 /// The parameters of a login that the request which starts it may set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StartRequest {
-    pub(crate) return_to: String,
     pub(crate) by_person: bool,
     pub(crate) login_hint: Option<String>,
     pub(crate) prompt: Option<String>,
@@ -57,25 +57,26 @@ impl Flow {
         token_endpoint(&metadata).map(|_| ())
     }
 
-    /// Starts a login with a new `state`, `nonce` and code verifier of 256 random bits each.
-    pub(crate) async fn start(&self, request: StartRequest) -> Result<StartedLogin, FlowError> {
+    /// Starts a login with this `state`, and a new `nonce` and code verifier of 256 bits each.
+    pub(crate) async fn start(
+        &self,
+        state: &State,
+        request: StartRequest,
+    ) -> Result<StartedLogin, FlowError> {
         let metadata = self.server.metadata().await?;
         check_pkce(&metadata)?;
         let endpoint = authorization_endpoint(&metadata)?;
-        request.check(&metadata)?;
+        let acr_values = request.check(&metadata)?;
 
         let transaction = Transaction {
-            state: self.new_state()?,
-            nonce: Nonce::new(self.random_string()?),
-            verifier: CodeVerifier::new(self.random_string()?),
-            issuer: self.server.issuer().to_owned(),
-            redirect_uri: self.redirect_uri.clone(),
-            return_to: request.return_to.clone(),
+            state: StateDigest::of(state),
+            secret: LoginSecret::new(self.random().bytes()?),
+            destination: Destination::new(self.server.issuer(), &self.redirect_uri),
             started_at: unix_seconds(&**self.clock()),
             by_person: request.by_person,
             silent: request.prompt.as_deref() == Some("none"),
             max_age: request.max_age,
-            acr_values: request.acr_values.clone(),
+            acr_values,
             replaces: request.replaces,
         };
         let max_age = request.max_age.map(|seconds| seconds.to_string());
@@ -101,9 +102,9 @@ impl Flow {
             client_id: self.client.id(),
             redirect_uri: &self.redirect_uri,
             scope: &self.scopes.to_string(),
-            state: &transaction.state,
-            nonce: &transaction.nonce,
-            code_challenge: &challenge(&transaction.verifier)?,
+            state,
+            nonce: &transaction.secret.nonce(),
+            code_challenge: &challenge(&transaction.secret.verifier())?,
             additional: &additional,
         }
         .url(&endpoint);
@@ -130,7 +131,8 @@ impl Flow {
 }
 
 impl StartRequest {
-    fn check(&self, metadata: &Metadata) -> Result<(), FlowError> {
+    /// Checks the parameters, and returns the `acr_values` as the transaction keeps them.
+    fn check(&self, metadata: &Metadata) -> Result<Option<AcrValues>, FlowError> {
         let texts = [
             &self.login_hint,
             &self.prompt,
@@ -145,10 +147,15 @@ impl StartRequest {
                 ));
             }
         }
-        match &self.prompt {
-            Some(prompt) => check_prompt(prompt, metadata.prompt_values_supported()),
-            None => Ok(()),
+        if let Some(prompt) = &self.prompt {
+            check_prompt(prompt, metadata.prompt_values_supported())?;
         }
+        let Some(acr_values) = &self.acr_values else {
+            return Ok(None);
+        };
+        AcrValues::parse(acr_values).map(Some).ok_or_else(|| {
+            FlowError::request("parameter_malformed", "`acr_values` has more than 8 values")
+        })
     }
 }
 

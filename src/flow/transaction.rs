@@ -1,28 +1,30 @@
 //! The state of a login between the authorization request and the callback.
 
+use std::fmt;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use crate::clock::{MAX_CLOCK_SKEW, seconds_after};
-use crate::protocol::pkce::parse_verifier;
+use crate::crypto::base64url;
+use crate::crypto::binding::join;
+use crate::crypto::digest::sha256;
+use crate::crypto::hmac_sha256;
 use crate::protocol::{CodeVerifier, Nonce, State};
 use crate::record::{Reader, SessionId, SessionRef, UserDigest, Writer};
+use crate::token::id_token::AcrValues;
 
-const SCHEMA: u8 = 3;
+const SCHEMA: u8 = 4;
 
 /// Binds an authorization response to its authorization request and to the browser that sent the request
 /// (RFC 9700 §4.4.2, §4.7.1). Encrypted before it is stored in a cookie.
+///
+/// Short and of limited length: a browser has several logins in progress, and proxies limit the size of its cookies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transaction {
-    pub(crate) state: State,
-    pub(crate) nonce: Nonce,
-    pub(crate) verifier: CodeVerifier,
-    /// The issuer of the authorization server that the browser was redirected to.
-    pub(crate) issuer: String,
-    pub(crate) redirect_uri: String,
-    /// The target after the login. Validated again before it is used.
-    pub(crate) return_to: String,
+    pub(crate) state: StateDigest,
+    pub(crate) secret: LoginSecret,
+    pub(crate) destination: Destination,
     /// In seconds since the Unix epoch.
     pub(crate) started_at: i64,
     /// Whether a user action started the login, according to the `Sec-Fetch-*` fields.
@@ -30,35 +32,89 @@ pub(crate) struct Transaction {
     /// Whether the request had `prompt=none`: an error that requires interaction is not a failure then.
     pub(crate) silent: bool,
     pub(crate) max_age: Option<u32>,
-    pub(crate) acr_values: Option<String>,
+    pub(crate) acr_values: Option<AcrValues>,
     /// The session that the browser had at the start, since its cookie may be missing at the callback.
     pub(crate) replaces: Option<SessionRef>,
 }
 
-impl Transaction {
-    /// Maximum time between the authorization request and the callback.
-    pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
+/// The first 16 bytes of SHA-256 over a `state`, which identify its login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct StateDigest([u8; 16]);
 
-    /// Returns whether the transaction is too old, or further in the future than clock skew explains.
-    pub(crate) fn expired(&self, now: i64) -> bool {
-        now >= seconds_after(self.started_at, Self::LIFETIME)
-            || self.started_at > seconds_after(now, MAX_CLOCK_SKEW)
+/// A digest of the authorization server and the redirect URI of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Destination([u8; 16]);
+
+/// The secret of a login, from which its nonce and its code verifier are derived.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct LoginSecret(Zeroizing<[u8; 32]>);
+
+impl StateDigest {
+    pub(crate) fn of(state: &State) -> Self {
+        Self(half_digest(state.expose().as_bytes()))
+    }
+
+    pub(crate) fn to_text(self) -> String {
+        base64url::encode(&self.0)
+    }
+}
+
+impl Destination {
+    pub(crate) fn new(issuer: &str, redirect_uri: &str) -> Self {
+        Self(half_digest(&join(&[
+            issuer.as_bytes(),
+            redirect_uri.as_bytes(),
+        ])))
+    }
+}
+
+impl LoginSecret {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn nonce(&self) -> Nonce {
+        Nonce::new(self.derive(b"nonce"))
+    }
+
+    /// Returns the code verifier, of 256 bits (RFC 7636 §4.1).
+    pub(crate) fn verifier(&self) -> CodeVerifier {
+        CodeVerifier::new(self.derive(b"code_verifier"))
+    }
+
+    fn derive(&self, label: &[u8]) -> String {
+        base64url::encode(&Zeroizing::new(hmac_sha256(&*self.0, label)))
+    }
+}
+
+impl fmt::Debug for LoginSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoginSecret(..)")
+    }
+}
+
+impl Transaction {
+    /// Returns whether more than `limit` has passed since the start, or the start is further in the future than
+    /// clock skew explains.
+    pub(crate) fn expired(&self, now: i64, limit: Duration) -> bool {
+        has_expired(self.started_at, now, limit)
     }
 
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let writer = Writer::new(SCHEMA)
-            .text(self.state.expose())
-            .text(self.nonce.expose())
-            .text(self.verifier.expose())
-            .text(&self.issuer)
-            .text(&self.redirect_uri)
-            .text(&self.return_to)
+            .raw(&self.state.0)
+            .raw(&*self.secret.0)
+            .raw(&self.destination.0)
             .number(self.started_at)
             .flag(self.by_person)
             .flag(self.silent)
-            .number(self.max_age.map_or(-1, i64::from))
-            .optional(self.acr_values.as_deref())
-            .flag(self.replaces.is_some());
+            .optional_number(self.max_age.map(i64::from))
+            .flag(self.acr_values.is_some());
+        let writer = match &self.acr_values {
+            None => writer,
+            Some(values) => writer.bytes(&values.to_bytes()),
+        };
+        let writer = writer.flag(self.replaces.is_some());
         match &self.replaces {
             None => writer,
             Some(session) => writer
@@ -73,20 +129,20 @@ impl Transaction {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes, SCHEMA)?;
         let transaction = Self {
-            state: State::new(reader.text()?),
-            nonce: Nonce::new(reader.text()?),
-            verifier: parse_verifier(reader.text()?).ok()?,
-            issuer: reader.text()?.to_owned(),
-            redirect_uri: reader.text()?.to_owned(),
-            return_to: reader.text()?.to_owned(),
+            state: StateDigest(reader.array()?),
+            secret: LoginSecret::new(reader.array()?),
+            destination: Destination(reader.array()?),
             started_at: reader.number()?,
             by_person: reader.flag()?,
             silent: reader.flag()?,
-            max_age: match reader.number()? {
-                -1 => None,
-                seconds => Some(u32::try_from(seconds).ok()?),
+            max_age: match reader.optional_number()? {
+                Some(seconds) => Some(u32::try_from(seconds).ok()?),
+                None => None,
             },
-            acr_values: reader.optional()?.map(str::to_owned),
+            acr_values: match reader.flag()? {
+                true => Some(AcrValues::from_bytes(reader.bytes()?)?),
+                false => None,
+            },
             replaces: match reader.flag()? {
                 true => Some(SessionRef {
                     id: SessionId::new(reader.array()?),
@@ -99,6 +155,17 @@ impl Transaction {
         reader.finish()?;
         Some(transaction)
     }
+}
+
+/// Returns whether a login that started at `started_at` has taken longer than `limit`.
+pub(crate) fn has_expired(started_at: i64, now: i64, limit: Duration) -> bool {
+    now >= seconds_after(started_at, limit) || started_at > seconds_after(now, MAX_CLOCK_SKEW)
+}
+
+fn half_digest(bytes: &[u8]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&sha256(bytes)[..16]);
+    half
 }
 
 #[cfg(test)]
@@ -117,23 +184,23 @@ mod tests {
 
     fn transaction() -> Transaction {
         Transaction {
-            state: State::new("s".repeat(43)),
-            nonce: Nonce::new("n".repeat(43)),
-            verifier: CodeVerifier::new("v".repeat(43)),
-            issuer: "https://id.example.com".into(),
-            redirect_uri: "https://shop.example.com/auth/callback".into(),
-            return_to: "/account".into(),
+            state: StateDigest::of(&State::new("s".repeat(43))),
+            secret: LoginSecret::new([5; 32]),
+            destination: Destination::new(
+                "https://id.example.com",
+                "https://shop.example.com/auth/callback",
+            ),
             started_at: 1_000_000,
             by_person: true,
             silent: false,
             max_age: Some(0),
-            acr_values: Some("gold silver".into()),
+            acr_values: AcrValues::parse("gold silver"),
             replaces: Some(session([7; 32])),
         }
     }
 
     #[test]
-    fn a_transaction_expires_after_ten_minutes_and_is_rejected_if_it_is_in_the_future() {
+    fn a_transaction_expires_at_the_limit_and_is_rejected_if_it_is_in_the_future() {
         for (age, expired) in [
             (0, false),
             (599, false),
@@ -143,8 +210,24 @@ mod tests {
             (i64::MAX, true),
         ] {
             let now = transaction().started_at.saturating_add(age);
-            assert_eq!(transaction().expired(now), expired, "{age}");
+            let limit = Duration::from_secs(600);
+            assert_eq!(transaction().expired(now, limit), expired, "{age}");
         }
+    }
+
+    #[test]
+    fn nonce_and_verifier_differ_between_each_other_and_between_logins() {
+        let texts = |byte| {
+            let secret = LoginSecret::new([byte; 32]);
+            let (nonce, verifier) = (secret.nonce(), secret.verifier());
+            [nonce.expose().to_owned(), verifier.expose().to_owned()]
+        };
+        let mut all = [texts(1), texts(2)].concat();
+        assert!(all.iter().all(|text| text.len() == 43));
+        assert_eq!(texts(1), texts(1));
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 4);
     }
 
     #[test]
@@ -165,12 +248,15 @@ mod tests {
     proptest! {
         #[test]
         fn decode_and_encode_are_inverse(
-            return_to in any::<String>(), at in any::<i64>(), flags in any::<(bool, bool)>(),
-            max_age in any::<Option<u32>>(), acr_values in any::<Option<String>>(),
-            replaces in any::<Option<[u8; 32]>>(),
+            state in any::<String>(), secret in any::<[u8; 32]>(), at in any::<i64>(),
+            flags in any::<(bool, bool)>(), max_age in any::<Option<u32>>(),
+            acr_values in any::<Option<String>>(), replaces in any::<Option<[u8; 32]>>(),
         ) {
             let transaction = Transaction {
-                return_to, started_at: at, by_person: flags.0, silent: flags.1, max_age, acr_values,
+                state: StateDigest::of(&State::new(state)),
+                secret: LoginSecret::new(secret),
+                started_at: at, by_person: flags.0, silent: flags.1, max_age,
+                acr_values: acr_values.and_then(|values| AcrValues::parse(&values)),
                 replaces: replaces.map(session),
                 ..transaction()
             };

@@ -9,9 +9,10 @@ use std::time::Duration;
 use http::header::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::crypto::CookieKey;
 use crate::crypto::binding::Binding;
+use crate::crypto::digest::sha256;
 use crate::crypto::seal::{Purpose, SealContext};
+use crate::crypto::{CookieKey, base64url};
 use crate::flow::{Flow, route_folder};
 use crate::random::{Random, RandomError};
 
@@ -37,6 +38,9 @@ pub enum SameSite {
 #[derive(Clone, Debug)]
 pub(super) struct Cookies {
     prefix: String,
+    /// Distinguishes the cookies of logins from those of another layer, authorization server or
+    /// `SameSite` attribute under the same prefix.
+    login_tag: String,
     secure: bool,
     key: CookieKey,
     random: Random,
@@ -57,6 +61,7 @@ impl Cookies {
         };
         let cookies = Self {
             prefix: String::new(),
+            login_tag: login_tag(flow.binding(), SameSite::default()),
             secure: flow.redirect_uri().scheme() == "https",
             key,
             random: *flow.random(),
@@ -70,6 +75,20 @@ impl Cookies {
         let prefix = if self.secure { "__Host-Http-" } else { "" };
         let prefix = format!("{prefix}{app}-");
         Self { prefix, ..self }
+    }
+
+    /// Sets the `SameSite` attribute of the session, which the names of login cookies depend on.
+    pub(super) fn with_same_site(self, same_site: SameSite) -> Self {
+        let login_tag = login_tag(self.binding, same_site);
+        Self { login_tag, ..self }
+    }
+
+    pub(super) fn random(&self) -> Random {
+        self.random
+    }
+
+    pub(super) fn login_tag(&self) -> &str {
+        &self.login_tag
     }
 
     pub(super) fn prefix(&self) -> &str {
@@ -150,6 +169,7 @@ impl Cookies {
     pub(super) fn of_test(app: &str, secure: bool) -> Self {
         let cookies = Self {
             prefix: String::new(),
+            login_tag: "Tag".to_owned(),
             secure,
             key: CookieKey::from_bytes(&[7; 32]).unwrap(),
             random: Random::system(),
@@ -157,6 +177,15 @@ impl Cookies {
         };
         cookies.with_app(app)
     }
+}
+
+fn login_tag(binding: Binding, same_site: SameSite) -> String {
+    let same_site = match same_site {
+        SameSite::Lax => b"lax".as_slice(),
+        SameSite::Strict => b"strict",
+    };
+    let digest = sha256(&[binding.as_bytes(), same_site].concat());
+    base64url::encode(&digest[..3])
 }
 
 /// Returns whether an application name may be part of a cookie name.
@@ -183,6 +212,14 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 const MAX_APP_NAME: usize = 32;
+
+/// Limit on the cookies of this layer in a request: by default, nginx responds 400 to a header field
+/// of more than 8 KiB.
+pub(super) const MAX_REQUEST_BYTES: usize = 8 * 1024 - 128;
+
+/// Limit on the cookies and the location of a response: by default, nginx responds 502 if the header
+/// fields of a response exceed 4 KiB. The rest is for the other fields.
+pub(super) const MAX_RESPONSE_BYTES: usize = 4 * 1024 - 512;
 
 /// With routes in this folder, the client id alone is the application name.
 const DEFAULT_FOLDER: &str = "/auth";

@@ -9,11 +9,22 @@ use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::login";
 
-pub(super) fn login_started(by_person: bool, evicted: usize) {
+/// `evicts` is whether a pending login of the browser was evicted.
+pub(super) fn login_started(by_person: bool, evicts: bool) {
     tracing::debug!(
-        name: "login_started", target: TARGET, by_person, evicted,
+        name: "login_started", target: TARGET, by_person, evicts,
         "redirected a browser to the authorization server"
     );
+}
+
+/// The user returns to the default target instead.
+pub(super) fn return_target_dropped(bytes: Option<usize>, reason: &'static str) {
+    if may_log("return_target_dropped", reason) {
+        tracing::info!(
+            name: "return_target_dropped", target: TARGET, bytes, reason,
+            "a return target was replaced by the default"
+        );
+    }
 }
 
 pub(super) fn login_succeeded(session: &SessionId, provider: &str, client_id: &str) {

@@ -3,6 +3,7 @@
 use http::header::HeaderMap;
 
 use super::cookies::Cookies;
+use super::slots::is_login_cookie;
 use crate::protocol::cookie::pairs;
 
 /// The cookies of this layer in a request, by suffix.
@@ -11,7 +12,7 @@ pub(super) struct Jar<'a> {
     entries: Vec<(&'a str, &'a str)>,
     overflow: bool,
     headers: &'a HeaderMap,
-    prefix: &'a str,
+    cookies: &'a Cookies,
 }
 
 impl<'a> Jar<'a> {
@@ -21,7 +22,7 @@ impl<'a> Jar<'a> {
             entries: Vec::new(),
             overflow: false,
             headers,
-            prefix: cookies.prefix(),
+            cookies,
         };
         for (suffix, value) in jar.scan() {
             jar.add(suffix, value);
@@ -31,7 +32,7 @@ impl<'a> Jar<'a> {
 
     /// Returns all cookies whose names have the prefix of this layer.
     fn scan(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let (prefix, mut budget) = (self.prefix.as_bytes(), MAX_SCANNED_BYTES);
+        let (prefix, mut budget) = (self.cookies.prefix().as_bytes(), MAX_SCANNED_BYTES);
         let read = pairs(self.headers).take_while(move |pair| {
             let left = budget.checked_sub(pair.text().len() + 1);
             budget = left.unwrap_or_default();
@@ -48,7 +49,8 @@ impl<'a> Jar<'a> {
 
     fn add(&mut self, name: &'a str, value: &'a str) {
         let session = is_session(name);
-        if !(session || is_transaction(name) || name == LOGOUT) {
+        let is_login = || is_login_cookie(name, self.cookies.login_tag());
+        if !(session || name == LOGOUT || is_login()) {
             return;
         }
         // Separate limits: neither many pending logins nor many unused names may hide the session.
@@ -122,11 +124,12 @@ impl<'a> Jar<'a> {
         unread.iter().copied().chain(seen).take(MAX_CLEARED_COOKIES)
     }
 
-    /// Returns the distinct names of transaction cookies, each with its value if there is exactly
-    /// one.
-    pub(super) fn transactions(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
-        self.distinct(is_transaction)
-            .map(|name| (name, self.one(name)))
+    /// Returns the size of the session cookies in the request.
+    pub(super) fn session_bytes(&self, cookies: &Cookies) -> usize {
+        let sessions = self.entries.iter().filter(|(name, _)| is_session(name));
+        sessions
+            .map(|(name, value)| cookies.cost(name, value))
+            .sum()
     }
 
     /// Returns the names to clear, as many as fit into a response. The session comes first, so that
@@ -161,15 +164,6 @@ fn is_readable_name(name: &str) -> bool {
         .is_some_and(|index| matches!(index.as_bytes(), [] | [b'.', b'0'..=b'7']))
 }
 
-fn is_transaction(name: &str) -> bool {
-    name.strip_prefix(TRANSACTION)
-        .is_some_and(|id| id.len() == TRANSACTION_ID && id.bytes().all(is_base64url))
-}
-
-fn is_base64url(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
-}
-
 /// Returns whether this is `.` and a number in any notation. Any other suffix belongs to another
 /// cookie.
 fn is_index(suffix: &str) -> bool {
@@ -188,10 +182,6 @@ pub(super) const SESSION: &str = "session";
 /// All names that sessions are written to.
 pub(super) const SESSION_NAMES: [&str; 3] = [SESSION, "session.0", "session.1"];
 pub(super) const LOGOUT: &str = "logout";
-pub(super) const TRANSACTION: &str = "tx-";
-
-/// Length of 72 bits of a digest, in base64url.
-pub(super) const TRANSACTION_ID: usize = 12;
 
 /// Limit on the bytes read, for servers that do not limit header fields.
 const MAX_SCANNED_BYTES: usize = 64 * 1024;
@@ -223,33 +213,28 @@ mod tests {
     fn cookies_of_the_layer_are_found_among_other_cookies() {
         let cookies = Cookies::of_test("shop", true);
         let headers = headers(&[
-            b"a=b; __Host-Http-shop-session=x=y ;;=; lonely; \xff=\xfe; __Host-Http-shop-tx-one-48_chars=t",
+            b"a=b; __Host-Http-shop-session=x=y ;;=; lonely; \xff=\xfe; __Host-Http-shop-tx-Tag-0=t",
             b"__Host-Http-shop-logout=;__Host-Http-shop-\xff=1; shop-session=no; __Host-Http-shops-session=no",
-            b"__Host-Http-shop-tx-two-48_chars=\xff\xfe",
+            b"__Host-Http-shop-tx-Tag-4=\xff\xfe",
         ]);
         let jar = Jar::read(&headers, &cookies);
         assert_eq!(jar.one(SESSION), Some("x=y"));
         assert_eq!(jar.one(LOGOUT), Some(""));
-        let transactions: Vec<_> = jar.transactions().collect();
-        let (one, two) = (
-            ("tx-one-48_chars", Some("t")),
-            ("tx-two-48_chars", Some("")),
-        );
-        assert_eq!(transactions, [one, two]);
+        assert_eq!(jar.one("tx-Tag-0"), Some("t"));
+        assert_eq!(jar.one("tx-Tag-4"), Some(""));
     }
 
     #[test]
     fn a_name_with_two_values_has_no_value() {
         let cookies = Cookies::of_test("shop", false);
         let headers = headers(&[
-            b"shop-session=a; shop-tx-123456789012=a",
-            b"shop-session=b; shop-tx-123456789012=a",
+            b"shop-session=a; shop-logout=a",
+            b"shop-session=b; shop-logout=a",
         ]);
         let jar = Jar::read(&headers, &cookies);
         assert_eq!(jar.one(SESSION), None);
         assert!(jar.has(SESSION));
-        let transactions: Vec<_> = jar.transactions().collect();
-        assert_eq!(transactions, [("tx-123456789012", None)]);
+        assert_eq!(jar.one(LOGOUT), None);
     }
 
     #[test]
@@ -278,7 +263,7 @@ mod tests {
     #[test]
     fn logins_on_their_way_do_not_hide_the_session() {
         let cookies = Cookies::of_test("shop", false);
-        let mut many: String = (0..100).map(|n| format!("shop-tx-{n:012}=x; ")).collect();
+        let mut many: String = (0..100).map(|n| format!("shop-tx-Tag-0={n}; ")).collect();
         many.push_str("shop-session=s");
         let headers = headers(&[many.as_bytes()]);
         let jar = Jar::read(&headers, &cookies);
@@ -290,8 +275,9 @@ mod tests {
     #[test]
     fn cookies_of_an_application_with_a_longer_name_are_ignored() {
         let cookies = Cookies::of_test("shop", false);
-        let theirs = "shop-cart shop-admin-session shop-admin-tx-123456789012 shop-tx-session \
-                      shop-tx-tx-123456789012 shop-tx-logout shop-session-session shop-logout-logout";
+        let theirs = "shop-cart shop-admin-session shop-admin-tx-Tag-0 shop-tx-session shop-tx-Tag-5 \
+                      shop-tx-Tag-00 shop-tx-tag-0 shop-tx-Tag- shop-return-to-Tag0 shop-tx-logout \
+                      shop-session-session shop-logout-logout";
         for theirs in theirs.split(' ') {
             let headers = headers(&[format!("{theirs}=x").as_bytes()]);
             let jar = Jar::read(&headers, &cookies);

@@ -81,8 +81,9 @@ impl LoginLayer {
     /// the path of the page with the link.
     ///
     /// A target that the layer does not redirect to is left out: anything but a path of this origin
-    /// (with its query and fragment), a route of this layer, or more than 512 bytes. Users then
-    /// return to [the default](Self::with_default_return_to).
+    /// (with its query and fragment), a route of this layer, or more than 2048 bytes. Users then
+    /// return to [the default](Self::with_default_return_to), as with a target of more than 224
+    /// bytes that does not fit into the cookies of the browser or that another login replaced.
     ///
     /// In axum handlers, the layer around them is an extractor:
     ///
@@ -112,7 +113,7 @@ impl LoginLayer {
     /// # }
     /// ```
     pub fn login_url(&self, return_to: &str) -> String {
-        let target = self.settings.stored_target(return_to);
+        let target = self.settings.return_to(return_to);
         self.settings.login_url(target)
     }
 

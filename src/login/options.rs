@@ -10,7 +10,7 @@ use super::cookies::{SameSite, is_app_name};
 use super::csrf::Csrf;
 use super::layer::LoginLayer;
 use super::pages::ErrorPage;
-use super::settings::{ErrorPageRenderer, Route, Settings};
+use super::settings::{ErrorPageRenderer, MAX_LOGOUT_TARGET, Route, Settings};
 use crate::config_error::ConfigError;
 use crate::flow::Flow;
 use crate::session::{MAX_PER_USER, SessionManager};
@@ -106,7 +106,7 @@ impl LoginLayer {
     ///
     /// [`ConfigError::Url`] for anything but a path on this origin of at most 512 bytes.
     pub fn with_default_return_to(self, path: &str) -> Result<Self, ConfigError> {
-        if self.settings.stored_target(path).is_none() {
+        if path.len() > MAX_LOGOUT_TARGET || self.settings.return_to(path).is_none() {
             return Err(ConfigError::Url {
                 setting: "default return target",
                 value: path.to_owned(),
@@ -232,10 +232,27 @@ impl LoginLayer {
         self.with_session_manager(|manager| manager.with_flow(Arc::new(flow)))
     }
 
+    /// Sets the maximum time between the start of a login and its callback. Default: 10 minutes.
+    ///
+    /// A login that takes longer gets a page that says so, with a link to start again and the same
+    /// return target. A longer limit gives users more time to authenticate or to register; a login
+    /// in progress is bound to its browser for that long.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for less than a minute or more than an hour.
+    pub fn with_login_time_limit(self, limit: Duration) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_login_time_limit(limit))
+    }
+
     /// Sets the `SameSite` attribute of the session cookie. Default: [`SameSite::Lax`].
     #[must_use]
     pub fn with_same_site(self, same_site: SameSite) -> Self {
-        self.with(|settings| settings.same_site = same_site)
+        let cookies = self.settings.cookies.clone().with_same_site(same_site);
+        self.with(|settings| {
+            settings.same_site = same_site;
+            settings.cookies = cookies;
+        })
     }
 
     /// Sets the protection against cross-site request forgery. Default: [`Csrf::SameOrigin`].

@@ -20,10 +20,8 @@ use tracing::Instrument as _;
 use super::chunks::SealedCookies;
 use super::redemption_permits::{RedemptionPermit, RedemptionPermits};
 use crate::clock::{BothClocks, SharedClock};
-use crate::crypto::digest::sha256;
 use crate::expiring_map::ExpiringMap;
-use crate::flow::Transaction;
-use crate::protocol::State;
+use crate::flow::StateDigest;
 use crate::session::{LoadedSession, SignInError};
 use crate::single_flight::{NewFlight, SingleFlight};
 use crate::sync::Mutex;
@@ -59,9 +57,6 @@ pub(super) struct PermitRequest {
     flight: NewFlight<RedemptionResult>,
 }
 
-/// A truncated digest of the state.
-type StateDigest = [u8; 16];
-
 /// Sessions and failures have separate limits: forged codes cannot evict the result of an honest
 /// login.
 #[derive(Debug)]
@@ -91,20 +86,22 @@ impl RedemptionCache {
         }
     }
 
-    /// Redeems the code of this state, unless that was done before or is being done.
+    /// Redeems the code of this state, unless that was done before or is being done. `lifetime` is
+    /// that of the transaction.
     pub(super) async fn once<F>(
         &self,
-        state: &State,
+        key: StateDigest,
+        lifetime: Duration,
         redeem: impl FnOnce(PermitRequest) -> F,
     ) -> Redemption
     where
         F: Future<Output = Result<SignedIn, SignInError>> + Send + 'static,
     {
-        let key = key(state);
+        let used_for = lifetime.saturating_add(RESULT_TTL);
         let (finished, clock) = (Arc::clone(&self.finished), Arc::clone(&self.clock));
         let start = |flight| {
             let now = BothClocks::now(&*self.clock);
-            self.finished.lock().begin(key, now)?;
+            self.finished.lock().begin(key, used_for, now)?;
             let redemption = redeem(PermitRequest {
                 permits: self.permits.clone(),
                 clock: Arc::clone(&self.clock),
@@ -115,7 +112,8 @@ impl RedemptionCache {
         };
         let store = move |result: &RedemptionResult| {
             let mut redemptions = finished.lock();
-            redemptions.end(key, result, BothClocks::now(&*clock));
+            let now = BothClocks::now(&*clock);
+            redemptions.end(key, result, used_for, now);
             redemptions.sweep_with(&finished, clock);
         };
         match self.flights.join_and_store(key, start, store) {
@@ -140,7 +138,12 @@ impl PermitRequest {
 impl FinishedRedemptions {
     /// Marks a state as used before its redemption begins, so that it stays used if the task is
     /// aborted. Returns an error if the state was used before.
-    fn begin(&mut self, key: StateDigest, now: BothClocks) -> Result<(), Redemption> {
+    fn begin(
+        &mut self,
+        key: StateDigest,
+        used_for: Duration,
+        now: BothClocks,
+    ) -> Result<(), Redemption> {
         self.remove_expired(now);
         for kind in [&self.sessions, &self.failures] {
             if let Some(result) = kind.results.get(&key) {
@@ -150,11 +153,17 @@ impl FinishedRedemptions {
                 return Err(Redemption::AlreadyRedeemed);
             }
         }
-        self.failures.used.insert(key, (), now.after(ENTRY_TTL));
+        self.failures.used.insert(key, (), now.after(used_for));
         Ok(())
     }
 
-    fn end(&mut self, key: StateDigest, result: &RedemptionResult, now: BothClocks) {
+    fn end(
+        &mut self,
+        key: StateDigest,
+        result: &RedemptionResult,
+        used_for: Duration,
+        now: BothClocks,
+    ) {
         self.failures.used.remove(&key);
         let kind = match result.as_ref() {
             Ok(_) => &mut self.sessions,
@@ -163,7 +172,7 @@ impl FinishedRedemptions {
         };
         let until = now.monotonic.saturating_add(RESULT_TTL);
         kind.results.insert(key, Arc::clone(result), until);
-        kind.used.insert(key, (), now.after(ENTRY_TTL));
+        kind.used.insert(key, (), now.after(used_for));
     }
 
     fn remove_expired(&mut self, now: BothClocks) {
@@ -213,12 +222,6 @@ async fn sweep(finished: Weak<Mutex<FinishedRedemptions>>, clock: SharedClock) {
     }
 }
 
-fn key(state: &State) -> StateDigest {
-    let mut key = [0; 16];
-    key.copy_from_slice(&sha256(state.expose().as_bytes())[..16]);
-    key
-}
-
 impl Default for FinishedRedemptions {
     fn default() -> Self {
         let kind = || RedemptionResults {
@@ -236,9 +239,6 @@ impl Default for FinishedRedemptions {
 /// How long a result is cached for further requests with the same code.
 const RESULT_TTL: Duration = Duration::from_secs(60);
 
-/// The lifetime of a transaction, plus the time to redeem it.
-const ENTRY_TTL: Duration = Transaction::LIFETIME.saturating_add(RESULT_TTL);
-
 /// Limit on results per kind; a session is as large as its tokens. Beyond it the oldest is dropped,
 /// and a repeated callback gets `login_used`.
 const MAX_RESULTS: usize = 1000;
@@ -252,8 +252,11 @@ const MAX_ENTRIES: usize = 100_000;
 mod tests {
     use super::*;
     use crate::flow::FlowError;
+    use crate::protocol::State;
     use crate::protocol::authorization_response::AuthorizationResponse;
     use crate::testing::ManualClock;
+
+    const USED_FOR: Duration = Duration::from_secs(660);
 
     type CachedResult = Result<SignedIn, SignInError>;
 
@@ -272,10 +275,14 @@ mod tests {
         Err(FlowError::from(error).into())
     }
 
+    fn key(name: &str) -> StateDigest {
+        StateDigest::of(&State::new(name))
+    }
+
     /// Returns a weak reference to the cached result of a failed login.
     async fn fail(cache: &RedemptionCache, name: &str) -> Weak<CachedResult> {
         let work = |_| async { failure() };
-        match cache.once(&State::new(name), work).await {
+        match cache.once(key(name), USED_FOR, work).await {
             Redemption::Completed(result) => Arc::downgrade(&result),
             other => panic!("{other:?}"),
         }
@@ -315,7 +322,7 @@ mod tests {
         let alive = cached.iter().filter(|one| one.strong_count() > 0).count();
         assert_eq!((cached[0].strong_count(), alive), (0, MAX_RESULTS));
         let again = cache
-            .once(&State::new("0"), |_| async { panic!("twice") })
+            .once(key("0"), USED_FOR, |_| async { panic!("twice") })
             .await;
         assert!(matches!(again, Redemption::AlreadyRedeemed));
     }
@@ -323,15 +330,19 @@ mod tests {
     #[tokio::test]
     async fn an_aborted_redemption_is_used_and_one_that_sent_nothing_is_not() {
         let (cache, _) = cache();
-        let aborted = State::new("aborted");
-        let first = cache.once(&aborted, |_| async { panic!("aborted") }).await;
+        let aborted = key("aborted");
+        let first = cache
+            .once(aborted, USED_FOR, |_| async { panic!("aborted") })
+            .await;
         assert!(matches!(first, Redemption::Aborted));
-        let again = cache.once(&aborted, |_| async { panic!("twice") }).await;
+        let again = cache
+            .once(aborted, USED_FOR, |_| async { panic!("twice") })
+            .await;
         assert!(matches!(again, Redemption::AlreadyRedeemed));
-        let busy = State::new("busy");
+        let busy = key("busy");
         for _ in 0..2 {
             let result = cache
-                .once(&busy, |_| async { Err(SignInError::Busy) })
+                .once(busy, USED_FOR, |_| async { Err(SignInError::Busy) })
                 .await;
             assert!(matches!(result, Redemption::Completed(_)));
             assert!(cache.finished.lock().failures.results.is_empty());
@@ -341,19 +352,18 @@ mod tests {
     #[test]
     fn failures_are_bounded_and_evict_no_session() {
         let mut finished = FinishedRedemptions::default();
-        let until = START.after(ENTRY_TTL);
-        finished.sessions.used.insert([9; 16], (), until);
+        let until = START.after(USED_FOR);
+        finished.sessions.used.insert(key("session"), (), until);
         let failure = Arc::new(failure());
         for n in 0..2 * MAX_ENTRIES {
-            let mut key = [0; 16];
-            key[..8].copy_from_slice(&n.to_be_bytes());
-            finished.begin(key, START).unwrap();
-            finished.end(key, &failure, START);
+            let key = key(&n.to_string());
+            finished.begin(key, USED_FOR, START).unwrap();
+            finished.end(key, &failure, USED_FOR, START);
         }
         let failures = &finished.failures;
         assert_eq!(failures.used.len(), MAX_ENTRIES);
         assert_eq!(failures.results.len(), MAX_RESULTS);
-        assert!(finished.begin([9; 16], START).is_err());
+        assert!(finished.begin(key("session"), USED_FOR, START).is_err());
         finished.remove_expired(until);
         assert!(finished.failures.used.is_empty() && finished.sessions.used.is_empty());
         assert_eq!(finished.next_expiry(), None);
@@ -361,9 +371,9 @@ mod tests {
 
     #[test]
     fn a_state_stays_used_until_both_clocks_have_passed_its_end() {
-        let end = START.after(ENTRY_TTL);
-        let before = START.after(ENTRY_TTL - Duration::from_secs(1));
-        let later = START.after(10 * ENTRY_TTL);
+        let end = START.after(USED_FOR);
+        let before = START.after(USED_FOR - Duration::from_secs(1));
+        let later = START.after(10 * USED_FOR);
         for (monotonic, wall, is_kept) in [
             (before, before, true),
             (end, before, true),
@@ -376,9 +386,10 @@ mod tests {
                 wall: wall.wall,
             };
             let mut finished = FinishedRedemptions::default();
-            finished.begin([0; 16], START).unwrap();
-            finished.end([0; 16], &Arc::new(failure()), START);
-            assert_eq!(finished.begin([0; 16], now).is_err(), is_kept, "{now:?}");
+            finished.begin(key("state"), USED_FOR, START).unwrap();
+            finished.end(key("state"), &Arc::new(failure()), USED_FOR, START);
+            let again = finished.begin(key("state"), USED_FOR, now);
+            assert_eq!(again.is_err(), is_kept, "{now:?}");
         }
     }
 }

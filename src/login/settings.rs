@@ -9,9 +9,9 @@ use url::Url;
 
 use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, CsrfCheck};
-use super::form;
 use super::pages::ErrorPage;
 use super::redemptions::RedemptionCache;
+use super::{events, form};
 use crate::config_error::ConfigError;
 use crate::flow::{Flow, route_folder};
 use crate::protocol::form::encode_component;
@@ -176,18 +176,31 @@ impl Settings {
         check_return_to(value, self.flow().redirect_uri(), &own_routes)
     }
 
-    /// Returns the `return_to` of a query or form. A target that is missing, repeated (another
-    /// parser could read it differently), not acceptable or too long to store is the default.
-    pub(super) fn target<'a>(&'a self, pairs: &'a [(String, String)]) -> &'a str {
-        form::single(pairs, RETURN_TO)
-            .and_then(|value| self.stored_target(value))
-            .unwrap_or(&self.default_return_to)
+    /// Returns the `return_to` of a query or form, unless it is missing, repeated (another parser
+    /// could read it differently), not acceptable or longer than `max`.
+    pub(super) fn requested_target<'a>(
+        &self,
+        pairs: &'a [(String, String)],
+        max: usize,
+    ) -> Option<&'a str> {
+        let value = form::single(pairs, RETURN_TO)?;
+        let target = self.return_to(value).filter(|target| target.len() <= max);
+        if target.is_none() {
+            events::return_target_dropped(
+                Some(value.len()),
+                match value.len() > max {
+                    true => "it is longer than the limit: 2048 bytes at a login, 512 at a sign-out",
+                    false => "it is not a path of this origin, or it is a route of this layer",
+                },
+            );
+        }
+        target
     }
 
-    /// Returns `value` if it is acceptable and fits into the cookie of a login or sign-out.
-    pub(super) fn stored_target<'a>(&self, value: &'a str) -> Option<&'a str> {
-        let target = self.return_to(value)?;
-        (target.len() <= MAX_RETURN_TO).then_some(target)
+    /// Returns the target of a sign-out. It is kept in the cookie of the sign-out.
+    pub(super) fn logout_target<'a>(&'a self, pairs: &'a [(String, String)]) -> &'a str {
+        let requested = self.requested_target(pairs, MAX_LOGOUT_TARGET);
+        requested.unwrap_or(&self.default_return_to)
     }
 
     pub(super) fn login_url(&self, return_to: Option<&str>) -> String {
@@ -212,8 +225,8 @@ const SAME_COOKIES: &str =
 
 const RETURN_TO: &str = "return_to";
 
-/// Limit on stored return targets; a longer one is replaced by the default.
-const MAX_RETURN_TO: usize = 512;
+/// Limit on the default return target and on the return target of a sign-out.
+pub(super) const MAX_LOGOUT_TARGET: usize = 512;
 
 const LOGIN: &str = "login";
 const LOGOUT: &str = "logout";

@@ -1,145 +1,193 @@
-//! Pending logins, each in an encrypted transaction cookie.
+//! Pending logins, each in an encrypted cookie in one of a few [slots](super::slots).
 //!
 //! A pending login uses no memory on the server: its state is in the browser only.
 
+use std::time::Duration;
+
 use http::HeaderValue;
 
-use super::cookies::{Cookies, SameSite};
-use super::jar::{Jar, TRANSACTION, TRANSACTION_ID};
-use crate::crypto::base64url;
-use crate::crypto::digest::sha256;
+use super::cookies::{Cookies, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, SameSite};
+use super::jar::Jar;
+use super::login_state::LoginState;
+use super::slots::{Slot, return_to_name};
+use super::{events, target_cookie};
 use crate::crypto::seal::Purpose;
-use crate::flow::Transaction;
-use crate::protocol::State;
+use crate::flow::{StateDigest, Transaction};
 use crate::random::RandomError;
 
-/// A pending login of this browser.
-#[derive(Debug)]
-struct PendingLogin<'a> {
-    name: &'a str,
-    cost: usize,
-    by_person: bool,
-    started_at: i64,
+/// The slot of a new login.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChosenSlot {
+    pub(super) slot: Slot,
+    /// Whether a pending login is evicted.
+    pub(super) evicts: bool,
 }
 
-/// The result of looking up the transaction of a callback.
+/// What the slot of a login contains.
 #[derive(Debug)]
-pub(super) enum TransactionLookup {
-    /// The browser has no cookie for the state.
-    Missing,
-    /// The cookie does not open or has expired. Clear the cookie of this name.
-    Invalid(String),
+pub(super) enum SlotContents {
+    /// No login: the browser sent no cookie for the slot, or none that opens.
+    Empty,
+    /// The transaction of this login, and the name of its cookie. It may have expired.
     Found(String, Box<Transaction>),
+    /// The transaction of a login that started later.
+    OtherLogin,
 }
 
-/// Finds the transaction of a callback. `now` returns the time to compare a timestamp with.
-pub(super) fn find(
+/// Chooses a free slot, or that of a login to evict: first those that were not started by a user,
+/// then the oldest by the encrypted time. `has_expired` decides by the time of the start.
+///
+/// Several requests that start logins at the same time see the same cookies, so the choice among
+/// equal slots is random: most of these logins then have a cookie at the end.
+pub(super) fn choose_slot(
     cookies: &Cookies,
     jar: &Jar<'_>,
-    state: &State,
-    now: impl Fn(i64) -> i64,
-) -> TransactionLookup {
-    let name = suffix(state);
-    let values = jar.values(&name);
-    if values.is_empty() {
-        return TransactionLookup::Missing;
-    }
-    // Planted values do not open.
-    let mut opened = values
+    has_expired: impl Fn(i64) -> bool,
+) -> Result<ChosenSlot, RandomError> {
+    let newest = |slot: Slot| {
+        opened(cookies, jar, slot)
+            .map(|transaction| (transaction.by_person, transaction.started_at))
+            .filter(|&(_, started_at)| !has_expired(started_at))
+            .max()
+    };
+    let slots: Vec<_> = Slot::all().map(|slot| (newest(slot), slot)).collect();
+    let first = slots.iter().map(|(pending, _)| *pending).min().flatten();
+    let equal: Vec<Slot> = slots
         .into_iter()
-        .filter_map(|value| open(cookies, &name, value, &now));
-    match opened.find(|transaction| transaction.state == *state) {
-        Some(transaction) => TransactionLookup::Found(name, Box::new(transaction)),
-        None => TransactionLookup::Invalid(name),
-    }
-}
-
-/// Returns the `Set-Cookie` values of a new login: its own cookie, and those that clear others.
-/// Invalid and expired cookies are cleared first, then logins that were not started by a user, then
-/// the oldest by the encrypted time.
-pub(super) fn add(
-    cookies: &Cookies,
-    jar: &Jar<'_>,
-    transaction: &Transaction,
-    now: impl Fn(i64) -> i64,
-) -> Result<AddedLogin, RandomError> {
-    let name = suffix(&transaction.state);
-    let value = cookies.seal(Purpose::Transaction, &name, &transaction.to_bytes())?;
-
-    let mut invalid = Vec::new();
-    let mut pending = Vec::new();
-    for (name, value) in jar.transactions() {
-        match value.and_then(|value| Some((value, open(cookies, name, value, &now)?))) {
-            Some((value, transaction)) => pending.push(PendingLogin {
-                name,
-                cost: cookies.cost(name, value),
-                by_person: transaction.by_person,
-                started_at: transaction.started_at,
-            }),
-            None => invalid.push(name),
-        }
-    }
-    pending.sort_by_key(|login| (login.by_person, login.started_at));
-    let mut bytes =
-        cookies.cost(&name, &value) + pending.iter().map(|login| login.cost).sum::<usize>();
-    let mut evicted = 0;
-    while pending.len() - evicted >= MAX_PENDING || (bytes > MAX_BYTES && evicted < pending.len()) {
-        bytes -= pending[evicted].cost;
-        evicted += 1;
-    }
-
-    let removed = pending[..evicted]
-        .iter()
-        .map(|login| login.name)
-        .chain(invalid);
-    let new = cookies.set(&name, &value, Transaction::LIFETIME, SameSite::Lax);
-    let mut remaining =
-        MAX_SET_COOKIE_BYTES.saturating_sub(new.as_ref().map_or(0, HeaderValue::len));
-    let cleared = removed
-        .filter_map(|name| cookies.clear(name))
-        .take_while(|cookie| {
-            let rest = remaining.checked_sub(cookie.len());
-            remaining = rest.unwrap_or_default();
-            rest.is_some()
-        });
-    Ok(AddedLogin {
-        set_cookies: new.into_iter().chain(cleared).collect(),
-        evicted,
+        .filter_map(|(pending, slot)| (pending == first).then_some(slot))
+        .collect();
+    let [random] = cookies.random().bytes()?;
+    let chosen = equal.get(usize::from(random) % equal.len().max(1));
+    Ok(ChosenSlot {
+        slot: chosen.copied().unwrap_or_default(),
+        evicts: first.is_some(),
     })
 }
 
-/// The cookies of a new login.
-#[derive(Debug)]
-pub(super) struct AddedLogin {
-    pub(super) set_cookies: Vec<HeaderValue>,
-    /// The number of pending logins that were evicted.
-    pub(super) evicted: usize,
-}
-
-/// Returns the name of the transaction cookie of a login, without prefix. It is a digest of the
-/// state, so that it does not reveal the state.
-pub(super) fn suffix(state: &State) -> String {
-    let digest = base64url::encode(&sha256(state.expose().as_bytes()));
-    format!("{TRANSACTION}{}", &digest[..TRANSACTION_ID])
-}
-
-fn open(
+/// Returns the `Set-Cookie` values of a new login, which stay in the browser for an hour after
+/// `limit`: a login that took too long is then still known to be one of this browser.
+///
+/// `location` is the URL that the response redirects to. A long target is left out if the response,
+/// or the requests of this browser, could then be too large for a proxy.
+pub(super) fn set_cookies(
     cookies: &Cookies,
-    name: &str,
-    value: &str,
-    now: impl Fn(i64) -> i64,
-) -> Option<Transaction> {
-    let plain = cookies.open(Purpose::Transaction, name, value)?;
-    let transaction = Transaction::from_bytes(&plain)?;
-    (!transaction.expired(now(transaction.started_at))).then_some(transaction)
+    jar: &Jar<'_>,
+    login: &StartedLogin<'_>,
+    limit: Duration,
+) -> Result<Vec<HeaderValue>, RandomError> {
+    let lifetime = limit.saturating_add(GRACE);
+    let name = login.slot.name(cookies.login_tag());
+    let plain = login.transaction.to_bytes();
+    let value = cookies.seal(Purpose::Transaction, &name, &plain)?;
+    let mut set: Vec<_> = cookies
+        .set(&name, &value, lifetime, SameSite::Lax)
+        .into_iter()
+        .collect();
+    if let Some(target) = login.long_target {
+        let name = return_to_name(cookies.login_tag());
+        let value = target_cookie::seal(cookies, login.transaction.state, target)?;
+        let cookie = cookies.set(&name, &value, lifetime, SameSite::Lax);
+        let set_bytes: usize = set.iter().chain(&cookie).map(HeaderValue::len).sum();
+        let in_response = login.location.len() + set_bytes;
+        let in_request = jar.session_bytes(cookies) + MAX_BYTES + cookies.cost(&name, &value);
+        if in_response <= MAX_RESPONSE_BYTES && in_request <= MAX_REQUEST_BYTES {
+            set.extend(cookie);
+        } else {
+            events::return_target_dropped(Some(target.len()), NO_ROOM);
+        }
+    }
+    Ok(set)
 }
 
-/// Limit on pending logins per browser, including the new one.
-const MAX_PENDING: usize = 5;
+/// What the cookies of a new login contain and depend on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StartedLogin<'a> {
+    pub(super) slot: Slot,
+    pub(super) transaction: &'a Transaction,
+    /// A return target that is not in the state.
+    pub(super) long_target: Option<&'a str>,
+    pub(super) location: &'a str,
+}
 
-/// Limit on their size in a request.
-const MAX_BYTES: usize = 3 * 1024 - 64;
+/// Finds the transaction of a state.
+pub(super) fn find(
+    cookies: &Cookies,
+    jar: &Jar<'_>,
+    login: &LoginState,
+    state: StateDigest,
+) -> SlotContents {
+    let mut has_other = false;
+    for transaction in opened(cookies, jar, login.slot) {
+        if transaction.state == state {
+            let name = login.slot.name(cookies.login_tag());
+            return SlotContents::Found(name, Box::new(transaction));
+        }
+        has_other = true;
+    }
+    match has_other {
+        true => SlotContents::OtherLogin,
+        false => SlotContents::Empty,
+    }
+}
 
-/// Limit on the `Set-Cookie` fields of a response, so that it stays below the 4 KiB header buffers
-/// of proxies. Remaining cookies are cleared with the next login.
-const MAX_SET_COOKIE_BYTES: usize = 4 * 1024 - 64;
+/// Returns the transactions in a slot: more than one only if an attacker planted a cookie.
+fn opened<'a>(
+    cookies: &'a Cookies,
+    jar: &Jar<'_>,
+    slot: Slot,
+) -> impl Iterator<Item = Transaction> + use<'a> {
+    let name = slot.name(cookies.login_tag());
+    let mut found = Vec::new();
+    for value in jar.values(&name) {
+        let plain = cookies.open(Purpose::Transaction, &name, value);
+        found.extend(plain.and_then(|plain| Transaction::from_bytes(&plain)));
+    }
+    found.into_iter()
+}
+
+/// Limit on the size of all login cookies in a request, except that of a long target.
+pub(super) const MAX_BYTES: usize = 2 * 1024;
+
+/// How long the cookies of a login outlive it.
+const GRACE: Duration = Duration::from_secs(3600);
+
+const NO_ROOM: &str = "with it, the header fields would not fit into the default buffers of proxies (4 KiB in a \
+     response, 8 KiB in a request); shorten the path, or keep less in the session cookie";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Destination, LoginSecret};
+    use crate::protocol::State;
+    use crate::record::{SessionId, SessionRef, UserDigest};
+    use crate::token::id_token::AcrValues;
+
+    /// The limit holds for the longest names and contents.
+    #[test]
+    fn all_slots_together_stay_within_their_limit() {
+        let cookies = Cookies::of_test(&"n".repeat(32), true);
+        let transaction = Transaction {
+            state: StateDigest::of(&State::new("s")),
+            secret: LoginSecret::new([1; 32]),
+            destination: Destination::new("https://id.example.com", "https://shop.example.com/a/b"),
+            started_at: i64::MAX,
+            by_person: true,
+            silent: true,
+            max_age: Some(u32::MAX),
+            acr_values: AcrValues::parse(&["acr"; AcrValues::MAX].join(" ")),
+            replaces: Some(SessionRef {
+                id: SessionId::new([1; 32]),
+                user: UserDigest::new("https://id.example.com", "alice"),
+                created_at: 0,
+            }),
+        };
+        let bytes: usize = Slot::all()
+            .map(|slot| {
+                let name = slot.name(cookies.login_tag());
+                let value = cookies.seal(Purpose::Transaction, &name, &transaction.to_bytes());
+                cookies.cost(&name, &value.unwrap())
+            })
+            .sum();
+        assert!(bytes <= MAX_BYTES, "{bytes}");
+    }
+}

@@ -1,10 +1,8 @@
-//! Proof Key for Code Exchange (RFC 7636): syntax of code verifier and code challenge.
+//! Proof Key for Code Exchange (RFC 7636): syntax of the code challenge.
 //!
 //! Only the method `S256` is supported (RFC 9700 §2.1.1). The flow computes the digest.
 
 use std::fmt;
-
-use super::secret::CodeVerifier;
 
 /// `code_challenge_method`. Always sent, because the default is `plain` (RFC 7636 §4.3).
 pub(crate) const CODE_CHALLENGE_METHOD: &str = "S256";
@@ -13,9 +11,9 @@ pub(crate) const CODE_CHALLENGE_METHOD: &str = "S256";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CodeChallenge(Box<str>);
 
-/// A code verifier or code challenge has an invalid length or an invalid character.
+/// A code challenge has an invalid length or an invalid character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a valid code verifier or code challenge")]
+#[error("not a valid code challenge")]
 pub(crate) struct InvalidPkce;
 
 impl CodeChallenge {
@@ -40,17 +38,6 @@ impl fmt::Display for CodeChallenge {
     }
 }
 
-/// Parses a code verifier: 43 to 128 unreserved characters (RFC 7636 §4.1).
-pub(crate) fn parse_verifier(text: &str) -> Result<CodeVerifier, InvalidPkce> {
-    let in_alphabet =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    if (43..=128).contains(&text.len()) && text.bytes().all(in_alphabet) {
-        Ok(CodeVerifier::new(text))
-    } else {
-        Err(InvalidPkce)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -59,25 +46,19 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_7636_appendix_b_is_valid() {
-        assert!(parse_verifier("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").is_ok());
         assert!(CodeChallenge::parse("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM").is_ok());
     }
 
     #[test]
     fn invalid_lengths_and_characters_are_rejected() {
-        for length in [0, 42, 129] {
-            assert_eq!(
-                parse_verifier(&"a".repeat(length)),
-                Err(InvalidPkce),
-                "{length}"
-            );
+        for length in [0, 42, 44] {
+            let text = "a".repeat(length);
+            assert_eq!(CodeChallenge::parse(&text), Err(InvalidPkce), "{length}");
         }
         for last in ['=', '+', '/', ' ', 'é', '\n'] {
             let text = format!("{}{last}", "a".repeat(42));
-            assert_eq!(parse_verifier(&text), Err(InvalidPkce), "{last:?}");
             assert_eq!(CodeChallenge::parse(&text), Err(InvalidPkce), "{last:?}");
         }
-        assert_eq!(CodeChallenge::parse(&"a".repeat(44)), Err(InvalidPkce));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use url::Url;
 use super::request_target::percent_decode;
 
 /// Maximum length of a target in bytes.
-const MAX_LEN: usize = 2048;
+pub(crate) const MAX_RETURN_TO: usize = 2048;
 
 /// Returns `value` unchanged if a browser that is redirected to it stays on the origin of `base` and does not
 /// reach one of `own_routes`, which would cause a redirect loop.
@@ -17,7 +17,7 @@ pub(crate) fn check_return_to<'a>(
     base: &Url,
     own_routes: &[&str],
 ) -> Option<&'a str> {
-    if value.len() > MAX_LEN || !value.bytes().all(is_plain) || !is_rooted(value.as_bytes()) {
+    if value.len() > MAX_RETURN_TO || !value.bytes().all(is_plain) || !is_rooted(value.as_bytes()) {
         return None;
     }
     let target = resolve(base, value)?;
@@ -141,7 +141,7 @@ mod tests {
         ] {
             assert_eq!(check(value), Some(value), "{value}");
         }
-        let longest = format!("/{}", "a".repeat(MAX_LEN - 1));
+        let longest = format!("/{}", "a".repeat(MAX_RETURN_TO - 1));
         assert_eq!(check(&longest), Some(longest.as_str()));
         assert_eq!(check(&format!("{longest}a")), None);
     }

@@ -104,9 +104,14 @@ impl Writer {
     }
 
     pub(crate) fn text(self, value: &str) -> Self {
-        // A text of more than 4 GiB would yield a record that cannot be decoded; none is that long.
+        self.bytes(value.as_bytes())
+    }
+
+    /// Encodes bytes after their length.
+    pub(crate) fn bytes(self, value: &[u8]) -> Self {
+        // A value of more than 4 GiB would yield a record that cannot be decoded; none is that long.
         let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
-        self.raw(&length.to_be_bytes()).raw(value.as_bytes())
+        self.raw(&length.to_be_bytes()).raw(value)
     }
 
     pub(crate) fn optional(self, value: Option<&str>) -> Self {
@@ -160,10 +165,14 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(u32::from_be_bytes(self.array()?)).ok()?;
-        let (text, rest) = self.0.split_at_checked(length)?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok()
+        Some(bytes)
     }
 
     /// Decodes an optional text. The outer `None` means that decoding failed, the inner `None` an absent value.

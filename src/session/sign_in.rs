@@ -16,10 +16,7 @@ use super::error::{CreateSessionError, SealSessionError};
 use super::hooks::{LoginRejection, NewLogin};
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use crate::crypto::base64url;
-use crate::crypto::digest::sha256;
-use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome, Transaction};
-use crate::protocol::State;
+use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome, StateDigest};
 use crate::protocol::token_response::TokenResponse;
 use crate::record::SessionRecord;
 use crate::store::{Expect, Key, Put, StoreError};
@@ -104,16 +101,17 @@ impl SessionManager {
     }
 
     /// Consumes the state of a login. Returns `None` if it was consumed before.
-    async fn consume_state(&self, state: &State) -> Result<Option<ConsumedState>, StoreError> {
+    ///
+    /// The entry lives as long as a replica could accept the transaction. Its age is not subtracted, since only
+    /// the wall clock measures it: if that is ahead, the entry would expire while the transaction can still be
+    /// presented.
+    async fn consume_state(&self, state: StateDigest) -> Result<Option<ConsumedState>, StoreError> {
         let Some(store) = self.store() else {
             return Ok(Some(ConsumedState { entry: None }));
         };
-        let digest = base64url::encode(&sha256(state.expose().as_bytes()));
-        let key = Key::new("state", &digest);
-        match store
-            .put(&key, Bytes::new(), CONSUMED_TTL, Expect::Absent)
-            .await?
-        {
+        let key = Key::new("state", &state.to_text());
+        let ttl = self.flow.login_time_limit().saturating_add(CLOCK_SKEW);
+        match store.put(&key, Bytes::new(), ttl, Expect::Absent).await? {
             Put::Stored(version) => Ok(Some(ConsumedState {
                 entry: Some((key, version)),
             })),
@@ -201,10 +199,6 @@ impl SessionManager {
 
 /// How far the creation time may be moved ahead of the clock, in seconds. Less than the accepted clock skew.
 const MAX_CLOCK_LEAD: i64 = 30;
-
-/// How long a replica could accept the transaction. Its age is not subtracted, since only the wall clock measures it: if
-/// that is ahead, the entry would expire while the transaction can still be presented.
-const CONSUMED_TTL: Duration = Transaction::LIFETIME.saturating_add(CLOCK_SKEW);
 
 /// A minute of clock skew between two replicas, and a minute for the request itself.
 const CLOCK_SKEW: Duration = Duration::from_secs(120);

@@ -1,6 +1,7 @@
 use serde_json::json;
 
-use super::support::{ISSUER, Login, Server, code_of};
+use super::support::{ISSUER, Login, REDIRECT_URI, Server, code_of};
+use crate::flow::transaction::{Destination, StateDigest};
 use crate::flow::{FlowErrorKind, StartRequest};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::protocol::{State, form};
@@ -16,13 +17,18 @@ async fn a_response_that_does_not_match_its_transaction_causes_no_request() {
         let server = Server::new();
         let mut login = Login::start(&server).await;
         let before = server.count();
+        let query = form::encode([("state", login.state.expose()), ("code", "c")]);
         let transaction = &mut login.started.transaction;
-        let query = form::encode([("state", transaction.state.expose()), ("code", "c")]);
         match name {
-            "state" => transaction.state = State::new("another"),
+            "state" => transaction.state = StateDigest::of(&State::new("another")),
             "age" => server.clock.advance(600),
-            "issuer" => transaction.issuer.push('/'),
-            _ => transaction.redirect_uri.push('2'),
+            "issuer" => {
+                transaction.destination = Destination::new(&format!("{ISSUER}/"), REDIRECT_URI);
+            }
+            _ => {
+                let moved = format!("{REDIRECT_URI}2");
+                transaction.destination = Destination::new(ISSUER, &moved);
+            }
         }
         let response = AuthorizationResponse::parse(&query).unwrap();
         let accepted = login.flow.accept(login.started.transaction, response);

@@ -10,7 +10,13 @@ async fn a_code_is_redeemed_with_one_token_request() {
     let server = Server::new();
     let login = Login::start(&server).await;
     login.grant(&json!({}));
-    let verifier = login.started.transaction.verifier.expose().to_owned();
+    let verifier = login
+        .started
+        .transaction
+        .secret
+        .verifier()
+        .expose()
+        .to_owned();
     let record = login.call_back().await.unwrap();
 
     assert_eq!((record.issuer(), record.subject()), (ISSUER, "alice"));

@@ -6,9 +6,12 @@ use url::Url;
 use super::support::{ISSUER, Login, REDIRECT_URI, Server, code_of};
 use crate::crypto::{base64url, digest};
 use crate::flow::{Flow, FlowErrorKind, StartRequest};
+use crate::protocol::State;
+use crate::token::id_token::AcrValues;
 
 async fn query_of(flow: &Flow, request: StartRequest) -> HashMap<String, String> {
-    let started = flow.start(request).await.unwrap();
+    let state = flow.new_state().unwrap();
+    let started = flow.start(&state, request).await.unwrap();
     query(&started.location)
 }
 
@@ -20,34 +23,36 @@ fn query(location: &str) -> HashMap<String, String> {
 /// RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1.
 #[tokio::test]
 async fn the_authorization_url_has_all_parameters_of_the_flow() {
-    let started = Login::start(&Server::new()).await.started;
+    let login = Login::start(&Server::new()).await;
+    let started = &login.started;
     let location = &started.location;
     assert!(location.starts_with(&format!("{ISSUER}/authorize?")));
     let query = query(location);
-    let transaction = &started.transaction;
-    let challenge = digest::sha256(transaction.verifier.expose().as_bytes());
+    let secret = &started.transaction.secret;
+    let challenge = digest::sha256(secret.verifier().expose().as_bytes());
     for (name, value) in [
         ("response_type", "code"),
         ("client_id", "shop"),
         ("redirect_uri", REDIRECT_URI),
         ("scope", "openid"),
-        ("state", transaction.state.expose()),
-        ("nonce", transaction.nonce.expose()),
+        ("state", login.state.expose()),
+        ("nonce", secret.nonce().expose()),
         ("code_challenge", &base64url::encode(&challenge)),
         ("code_challenge_method", "S256"),
     ] {
         assert_eq!(query[name], value, "{name}");
     }
     assert_eq!(query.len(), 8);
-    assert!(!location.contains(transaction.verifier.expose()));
+    assert!(!location.contains(secret.verifier().expose()));
 }
 
 #[tokio::test]
 async fn each_login_has_a_new_state_nonce_and_verifier() {
     let server = Server::new();
     let secrets_of = |login: &Login| {
-        let it = &login.started.transaction;
-        [it.state.expose(), it.nonce.expose(), it.verifier.expose()].map(str::to_owned)
+        let secret = &login.started.transaction.secret;
+        let (nonce, verifier) = (secret.nonce(), secret.verifier());
+        [login.state.expose(), nonce.expose(), verifier.expose()].map(str::to_owned)
     };
     let (one, two) = (Login::start(&server).await, Login::start(&server).await);
     let mut secrets = [secrets_of(&one), secrets_of(&two)].concat();
@@ -61,7 +66,6 @@ async fn each_login_has_a_new_state_nonce_and_verifier() {
 #[tokio::test]
 async fn parameters_of_the_request_are_sent_and_kept_in_the_transaction() {
     let request = StartRequest {
-        return_to: "/account".into(),
         by_person: true,
         login_hint: Some("alice@example.com".into()),
         prompt: Some("none".into()),
@@ -70,7 +74,9 @@ async fn parameters_of_the_request_are_sent_and_kept_in_the_transaction() {
         max_age: Some(0),
         replaces: None,
     };
-    let started = Server::new().flow().start(request).await.unwrap();
+    let server = Server::new();
+    let login = Login::start_with(&server, server.flow(), request).await;
+    let started = login.started;
     let query = query(&started.location);
     for (name, value) in [
         ("login_hint", "alice@example.com"),
@@ -83,9 +89,8 @@ async fn parameters_of_the_request_are_sent_and_kept_in_the_transaction() {
     }
     let transaction = started.transaction;
     assert!(transaction.silent && transaction.by_person);
-    assert_eq!(transaction.return_to, "/account");
     assert_eq!(transaction.max_age, Some(0));
-    assert_eq!(transaction.acr_values.as_deref(), Some("gold"));
+    assert_eq!(transaction.acr_values, AcrValues::parse("gold"));
 }
 
 #[tokio::test]
@@ -152,8 +157,12 @@ async fn requests_with_invalid_parameters_are_rejected() {
         ("login_hint", &"a".repeat(513), "parameter_malformed"),
         ("ui_locales", "", "parameter_malformed"),
         ("acr_values", "", "parameter_malformed"),
+        ("acr_values", "1 2 3 4 5 6 7 8 9", "parameter_malformed"),
     ] {
-        let error = flow.start(request(name, value)).await.unwrap_err();
+        let error = flow
+            .start(&State::new("s"), request(name, value))
+            .await
+            .unwrap_err();
         let expected = (code, FlowErrorKind::Request);
         assert_eq!((error.code(), error.kind()), expected, "{name} {value:.9}");
     }
@@ -173,7 +182,7 @@ async fn a_login_fails_if_the_server_does_not_support_s256() {
         let server = Server::new();
         server.set_metadata(&json!({ "code_challenge_methods_supported": methods }));
         let flow = server.flow();
-        let started = flow.start(StartRequest::default()).await;
+        let started = flow.start(&State::new("s"), StartRequest::default()).await;
         assert_eq!(code_of(started), code, "{methods}");
         assert_eq!(code_of(flow.ready().await), code, "{methods}");
         assert!(server.authorization_server().ready().await.is_ok());
@@ -184,7 +193,10 @@ async fn a_login_fails_if_the_server_does_not_support_s256() {
 async fn a_login_fails_without_metadata_or_without_an_endpoint() {
     let server = Server::new();
     server.set_metadata(&json!({ "issuer": "https://other.example.com" }));
-    let started = server.flow().start(StartRequest::default()).await;
+    let started = server
+        .flow()
+        .start(&State::new("s"), StartRequest::default())
+        .await;
     let error = started.unwrap_err();
     assert_eq!(error.kind(), FlowErrorKind::Unavailable);
     assert!(error.retry_after().is_some());

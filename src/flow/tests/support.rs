@@ -16,7 +16,7 @@ use crate::flow::start::StartedLogin;
 use crate::flow::{Flow, FlowError, StartRequest};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::protocol::form;
+use crate::protocol::{self, form};
 use crate::record::SessionRecord;
 use crate::sync::Mutex;
 pub(crate) use crate::token::id_token::tests::{ISSUER, NOW};
@@ -174,6 +174,7 @@ impl Service<Request<Bytes>> for Server {
 pub(crate) struct Login {
     pub(crate) server: Server,
     pub(crate) flow: Flow,
+    pub(crate) state: protocol::State,
     pub(crate) started: StartedLogin,
 }
 
@@ -183,10 +184,12 @@ impl Login {
     }
 
     pub(crate) async fn start_with(server: &Server, flow: Flow, request: StartRequest) -> Self {
-        let started = flow.start(request).await.unwrap();
+        let state = flow.new_state().unwrap();
+        let started = flow.start(&state, request).await.unwrap();
         Self {
             server: server.clone(),
             flow,
+            state,
             started,
         }
     }
@@ -195,7 +198,7 @@ impl Login {
     pub(super) fn id_token(&self, changes: &Value) -> String {
         let mut claims = json!({
             "iss": ISSUER, "sub": "alice", "aud": "shop", "exp": NOW + 300, "iat": NOW,
-            "nonce": self.started.transaction.nonce.expose(),
+            "nonce": self.started.transaction.secret.nonce().expose(),
         });
         change(&mut claims, changes);
         sign(&claims.to_string())
@@ -216,7 +219,7 @@ impl Login {
         self,
         parameters: &[(&str, &str)],
     ) -> Result<SessionRecord, FlowError> {
-        let state = self.started.transaction.state.expose().to_owned();
+        let state = self.state.expose().to_owned();
         let mut pairs = vec![("state", &*state)];
         pairs.extend(parameters);
         let response = AuthorizationResponse::parse(&form::encode(pairs)).unwrap();

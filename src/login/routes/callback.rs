@@ -9,15 +9,16 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::flow::{FlowError, FlowErrorKind, Transaction};
-use crate::login::cookies::SameSite;
+use crate::login::cookies::{MAX_REQUEST_BYTES, SameSite};
 use crate::login::jar::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation::{is_document_request, is_prefetch};
 use crate::login::redemptions::{PermitRequest, Redemption, SignedIn};
 use crate::login::refusal::{INTERNAL_ERROR, LoginRefusal, USED};
 use crate::login::response::{self, LayerResponse};
+use crate::login::returning_login::ReturningLogin;
 use crate::login::settings::Settings;
-use crate::login::transactions::{self, TransactionLookup};
-use crate::login::{chunks, events, pages};
+use crate::login::slots::return_to_name;
+use crate::login::{chunks, events, pages, transactions};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::record::SessionRef;
 use crate::session::{EndReason, SignInError, SignOut};
@@ -48,42 +49,33 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
         Err(error) => return reject(&LoginRefusal::from(&FlowError::from(error))),
     };
     let jar = Jar::read(headers, &settings.cookies);
-    let time = settings.manager.time();
-    let now = |started_at| time.wall_for(started_at);
-    let lookup = transactions::find(&settings.cookies, &jar, authorization.state(), now);
-    let (mut response, name) = match lookup {
-        TransactionLookup::Found(name, transaction) => {
-            let target = transaction.return_to.clone();
-            // Check the target again: the configuration may have changed since it was encrypted.
-            let target = settings.return_to(&target);
-            let target = target.unwrap_or(&settings.default_return_to);
-            match complete(settings, &jar, *transaction, authorization, target).await {
-                Ok(response) => (response, name),
-                Err(CallbackRejection::Used(refusal)) => {
-                    (settings.reject(headers, &refusal, Some(target)), name)
-                }
-                Err(CallbackRejection::CanBeRepeated(refusal)) => {
-                    return settings.reject(headers, &refusal, Some(target));
-                }
+    let login = ReturningLogin::read(settings, &jar, authorization.state());
+    let target = login.target(settings).to_owned();
+    let reject = |refusal: &LoginRefusal| settings.reject(headers, refusal, Some(&target));
+    let mut response = match login.transaction {
+        Ok(transaction) => {
+            match complete(settings, &jar, *transaction, authorization, &target).await {
+                Ok(response) => response,
+                Err(CallbackRejection::Used(refusal)) => reject(&refusal),
+                Err(CallbackRejection::CanBeRepeated(refusal)) => return reject(&refusal),
             }
         }
         // Without a transaction cookie of this browser there is no session: login CSRF (RFC 6749
         // §10.12).
-        TransactionLookup::Missing => {
-            return match settings.session(headers, false).await {
-                // The back button after a successful login.
-                Ok(cookie) if cookie.session.is_some() => {
-                    response::redirect(&settings.default_return_to)
-                }
-                Ok(_) => reject(&UNKNOWN_LOGIN.because(NO_COOKIE)),
-                Err(error) => reject(&LoginRefusal::from(&error)),
-            };
-        }
-        // Expired, or not written by this layer.
-        TransactionLookup::Invalid(name) => (reject(&EXPIRED), name),
+        Err(refusal) if login.is_absent => match settings.session(headers, false).await {
+            // The back button after a successful login.
+            Ok(cookie) if cookie.session.is_some() => response::redirect(&target),
+            Ok(_) => reject(&refusal),
+            Err(error) => reject(&LoginRefusal::from(&error)),
+        },
+        Err(refusal) => reject(&refusal),
     };
     // The transaction is used, whatever the result.
-    response::add_cookies(response.headers_mut(), settings.cookies.clear(&name));
+    let cleared = login
+        .cookies
+        .iter()
+        .filter_map(|name| settings.cookies.clear(name));
+    response::add_cookies(response.headers_mut(), cleared);
     response
 }
 
@@ -108,7 +100,7 @@ async fn complete(
     let redemption = match settings.flow().accept(transaction, authorization).await {
         Ok(grant) => {
             let (manager, cookies) = (Arc::clone(&settings.manager), settings.cookies.clone());
-            let state = grant.state().clone();
+            let (state, lifetime) = (grant.state(), settings.flow().login_time_limit());
             let sign_in = |permit: PermitRequest| async move {
                 let seal = |new: &_| chunks::seal(&cookies, new);
                 let signed_in = manager.sign_in(grant, permit.wait(), seal).await?;
@@ -116,7 +108,7 @@ async fn complete(
                 events::login_succeeded(record.id(), record.issuer(), client_id);
                 Ok(signed_in)
             };
-            settings.redemptions.once(&state, sign_in).await
+            settings.redemptions.once(state, lifetime, sign_in).await
         }
         // Detected without a token request, so callers can cause it at no cost: do not cache it.
         Err(error) => Redemption::Completed(Arc::new(Err(error.into()))),
@@ -189,6 +181,17 @@ fn sign_in(
     }
     // The cookie of an unfinished sign-out would not fit beside a large session.
     others.extend(jar.has(LOGOUT).then_some(LOGOUT));
+    // Nor the long return target of another login, which then returns to the default.
+    let return_to = return_to_name(settings.cookies.login_tag());
+    let session_bytes = sealed
+        .iter()
+        .map(|(name, value)| settings.cookies.cost(name, value));
+    let rest = session_bytes.sum::<usize>() + transactions::MAX_BYTES;
+    let is_too_long =
+        |value: &&str| rest + settings.cookies.cost(&return_to, value) > MAX_REQUEST_BYTES;
+    if jar.values(&return_to).iter().any(is_too_long) {
+        others.push(&return_to);
+    }
     let others = others.into_iter().map(str::to_owned);
     let mut response = match settings.same_site {
         SameSite::Strict => {
@@ -206,16 +209,6 @@ const NOT_A_NAVIGATION: LoginRefusal = LoginRefusal::new(
     "callback_no_navigation",
     "Sign-in can only be completed by opening this page in a browser tab.",
 );
-const UNKNOWN_LOGIN: LoginRefusal = LoginRefusal::stale(
-    "login_unknown",
-    "This sign-in did not start in this browser, or it was already completed or canceled. Please sign in again.",
-);
-const NO_COOKIE: &str = "the browser sent no cookie for this state; if this is always so, users open the application at another \
-                         origin than that of the redirect URI";
-const EXPIRED: LoginRefusal = LoginRefusal::stale(
-    "login_expired",
-    "This sign-in has expired. Please sign in again.",
-);
 const ABORTED: LoginRefusal = {
     let mut refusal = LoginRefusal::stale("login_lost", INTERNAL_ERROR);
     refusal.status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -231,9 +224,11 @@ mod tests {
     use super::*;
     use crate::crypto::CookieKey;
     use crate::crypto::seal::Purpose;
+    use crate::flow::{Destination, LoginSecret, StateDigest};
     use crate::issuer::{AuthorizationServer, Client};
     use crate::login::LoginLayer;
-    use crate::protocol::{CodeVerifier, Nonce, State};
+    use crate::login::login_state::{LoginState, StateTarget};
+    use crate::login::slots::Slot;
 
     const ISSUER: &str = "https://id.example.com";
     const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";
@@ -274,25 +269,29 @@ mod tests {
 
     async fn callback(layer: &LoginLayer, target: &str, error: &str) -> Response<Bytes> {
         let settings = &layer.settings;
-        let transaction = Transaction {
-            state: State::new(error),
-            nonce: Nonce::new("n"),
-            verifier: CodeVerifier::new("v".repeat(43)),
-            issuer: ISSUER.to_owned(),
-            redirect_uri: REDIRECT_URI.to_owned(),
-            return_to: target.to_owned(),
+        let cookies = &settings.cookies;
+        let login = LoginState {
+            slot: Slot::default(),
             started_at: settings.manager.time().wall(),
+            target: StateTarget::new(Some(target)),
+        };
+        let state = login.seal(cookies).unwrap();
+        let transaction = Transaction {
+            state: StateDigest::of(&state),
+            secret: LoginSecret::new([1; 32]),
+            destination: Destination::new(ISSUER, REDIRECT_URI),
+            started_at: login.started_at,
             by_person: true,
             replaces: None,
             silent: true,
             max_age: None,
             acr_values: None,
         };
-        let name = transactions::suffix(&transaction.state);
-        let cookies = &settings.cookies;
+        let name = login.slot.name(cookies.login_tag());
         let sealed = cookies.seal(Purpose::Transaction, &name, &transaction.to_bytes());
         let cookie = format!("{}={}", cookies.name(&name), sealed.unwrap());
-        let uri = format!("/auth/callback?error={error}&state={error}&iss={ISSUER}");
+        let state = state.expose();
+        let uri = format!("/auth/callback?error={error}&state={state}&iss={ISSUER}");
         let request = Request::get(uri).header(COOKIE, cookie).body(()).unwrap();
         handle(settings, &request.into_parts().0).await
     }

@@ -52,7 +52,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
         if let Some(Some(more)) = within(&**settings.flow().clock(), FORM_TIMEOUT, form).await {
             pairs.extend(more);
         }
-        return logout.finish(settings.target(&pairs)).await;
+        return logout.finish(settings.logout_target(&pairs)).await;
     }
     if parts.method != Method::GET {
         return response::method_not_allowed("GET, POST");
@@ -60,7 +60,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     if let Some(response) = return_from_server(settings, &parts.uri, &parts.headers) {
         return response;
     }
-    let target = settings.target(&pairs);
+    let target = settings.logout_target(&pairs);
     // A link in a page of this application, but not its prefetch, and not an image in a page.
     let is_own_link = navigation::single(&parts.headers, &SEC_FETCH_SITE)
         == FieldValue::One("same-origin")

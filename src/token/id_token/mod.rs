@@ -3,6 +3,7 @@
 //! The signature is always verified, although §3.1.3.7 (6) does not require this for a response of the token endpoint
 //! over TLS. Encrypted ID tokens are not supported.
 
+mod acr_values;
 mod error;
 pub(crate) mod refreshed;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::protocol::claims::{RegisteredClaims, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{AccessToken, AuthorizationCode, Claims, IdToken, Nonce, State};
 
+pub(crate) use acr_values::AcrValues;
 pub(crate) use error::IdTokenError;
 
 /// The allowed clock skew, in seconds.
@@ -37,8 +39,7 @@ pub(crate) struct LoginExpectations<'a> {
     pub(crate) max_age: Option<u32>,
     /// The start of the login, in seconds since the Unix epoch: `max_age` is measured back from there.
     pub(crate) started_at: i64,
-    /// Space-separated.
-    pub(crate) acr_values: Option<&'a str>,
+    pub(crate) acr_values: Option<&'a AcrValues>,
 }
 
 /// Validates an ID token of this server for this login.
@@ -238,7 +239,7 @@ fn check_authentication(
     }
     if let Some(requested) = expected.acr_values {
         let acr = payload.member("acr").and_then(Json::as_str);
-        if !acr.is_some_and(|acr| requested.split(' ').any(|one| one == acr)) {
+        if !acr.is_some_and(|acr| requested.contain(acr)) {
             return Err(IdTokenError::AuthenticationContext);
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{LoginExpectations, half_hash, verify};
+use super::{AcrValues, LoginExpectations, half_hash, verify};
 use crate::clock::tests::StillClock;
 use crate::crypto::{Algorithm, SigningKey, base64url};
 use crate::issuer::{AuthorizationServer, StaticKeys};
@@ -58,6 +58,7 @@ fn half(value: &str) -> String {
 
 /// Validates an ID token for a login that requested this much. Returns the end of the error code.
 async fn validate_at(now: i64, token: String, max_age: Option<u32>, acr: Option<&str>) -> String {
+    let acr_values = acr.and_then(AcrValues::parse);
     let expected = LoginExpectations {
         client_id: "shop",
         nonce: Some(&Nonce::new("the-Nonce")),
@@ -66,7 +67,7 @@ async fn validate_at(now: i64, token: String, max_age: Option<u32>, acr: Option<
         state: &State::new("the-state"),
         max_age,
         started_at: NOW,
-        acr_values: acr,
+        acr_values: acr_values.as_ref(),
     };
     match verify(&server(now), &IdToken::new(token), &expected).await {
         Ok(_) => "ok".to_owned(),
