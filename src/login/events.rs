@@ -9,10 +9,10 @@ use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::login";
 
-/// `evicts` is whether a pending login of the browser was evicted.
-pub(super) fn login_started(by_person: bool, evicts: bool) {
+/// `evicted` is whether a pending login of the browser was evicted.
+pub(super) fn login_started(by_person: bool, evicted: bool) {
     tracing::debug!(
-        name: "login_started", target: TARGET, by_person, evicts,
+        name: "login_started", target: TARGET, by_person, evicted,
         "redirected a browser to the authorization server"
     );
 }

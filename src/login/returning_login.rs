@@ -15,7 +15,7 @@ use crate::protocol::State;
 pub(super) struct ReturningLogin {
     /// The transaction, or why the login cannot complete.
     pub(super) transaction: Result<Box<Transaction>, LoginRefusal>,
-    /// Whether its slot is empty: it was completed before, or did not start in this browser.
+    /// Whether its slot has no login: it was completed before, or did not start in this browser.
     pub(super) is_absent: bool,
     /// The names of the cookies of this login, without prefix. Cookies of other logins are not its
     /// own to clear.
@@ -49,7 +49,7 @@ impl ReturningLogin {
             }
         };
         let contents = transactions::find(cookies, jar, &login, state);
-        let is_absent = matches!(contents, SlotContents::Empty);
+        let is_absent = matches!(contents, SlotContents::Empty | SlotContents::Unreadable);
         let (started_at, transaction) = match contents {
             SlotContents::Found(name, transaction) => {
                 own_cookies.push(name);
@@ -57,6 +57,7 @@ impl ReturningLogin {
             }
             SlotContents::OtherLogin => (login.started_at, Err(REPLACED.because(TOO_MANY))),
             SlotContents::Empty => (login.started_at, Err(UNKNOWN.because(NO_COOKIE))),
+            SlotContents::Unreadable => (login.started_at, Err(UNKNOWN.because(UNREADABLE))),
         };
         if transaction.is_err() {
             own_cookies.clear();
@@ -110,6 +111,8 @@ const FOREIGN_STATE: &str = "the state was not created by this layer, or with a 
                              needs the same cookie key, or the previous one with `CookieKey::add_previous`";
 const NO_COOKIE: &str = "the browser sent no cookie for this state; if this is always so, users open the application at another \
                          origin than that of the redirect URI";
+const UNREADABLE: &str =
+    "the cookie for this state does not open: it is damaged, or was encrypted with another key";
 const TOO_MANY: &str = "a later login has the cookie of this one: a browser keeps 5 logins in progress, fewer if they start at \
                         the same time";
 const REPLACED_TARGET: &str = "it was longer than 224 bytes, and its cookie is missing or was replaced by that of another login";

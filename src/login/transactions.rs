@@ -26,8 +26,10 @@ pub(super) struct ChosenSlot {
 /// What the slot of a login contains.
 #[derive(Debug)]
 pub(super) enum SlotContents {
-    /// No login: the browser sent no cookie for the slot, or none that opens.
+    /// The browser sent no cookie for the slot.
     Empty,
+    /// The cookie does not open: it is damaged, or its key is not configured.
+    Unreadable,
     /// The transaction of this login, and the name of its cookie. It may have expired.
     Found(String, Box<Transaction>),
     /// The transaction of a login that started later.
@@ -126,6 +128,7 @@ pub(super) fn find(
     }
     match has_other {
         true => SlotContents::OtherLogin,
+        false if jar.has(&login.slot.name(cookies.login_tag())) => SlotContents::Unreadable,
         false => SlotContents::Empty,
     }
 }

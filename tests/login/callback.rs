@@ -111,17 +111,20 @@ async fn a_response_in_another_browser_creates_no_session() {
     let name = attacker.transactions()[0];
     let renamed = Jar::of(&[(name, jar.value(jar.transactions()[0]))]);
     let calls = shop.token_calls();
-    for cookies in [&session, &both] {
-        let answer = shop.send(Ask::page(&attackers).jar(cookies)).await;
-        assert_eq!(answer.location(), "/", "as for the back button");
-        assert_eq!(answer.sets(), [""; 0]);
-    }
+    let answer = shop.send(Ask::page(&attackers).jar(&session)).await;
+    assert_eq!(answer.location(), "/notes", "as for the back button");
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    // Both logins may have the same slot.
+    let answer = shop.send(Ask::page(&attackers).jar(&both)).await;
+    assert_eq!(answer.set_cookies(), [""; 0]);
     for cookies in [&jar, &Jar::default(), &renamed] {
         let answer = shop.send(Ask::page(&attackers).jar(cookies)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
         assert_eq!(answer.sets(), [""; 0]);
         assert!(
-            answer.text().contains("href=\"/auth/login\""),
+            answer
+                .text()
+                .contains("href=\"/auth/login?return_to=%2Fnotes\""),
             "{}",
             answer.text()
         );
@@ -187,21 +190,21 @@ async fn a_state_is_used_once_even_with_a_copy_of_its_cookie() {
 
 /// The back button after a login.
 #[tokio::test]
-async fn the_back_button_after_a_login_leads_to_the_default_page() {
+async fn the_back_button_after_a_login_leads_to_the_return_target() {
     let shop = Shop::new();
     let (mut jar, callback) = callback_of_alice(&shop).await;
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
     jar.take(&answer);
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
-    assert_eq!(answer.location(), "/");
+    assert_eq!(answer.location(), "/notes");
     assert_eq!(answer.set_cookies(), [""; 0]);
     assert_eq!(shop.token_calls(), 1);
 }
 
 /// Expired, truncated and foreign transactions.
 #[tokio::test]
-async fn an_expired_truncated_or_foreign_transaction_is_rejected_and_cleared() {
+async fn an_expired_truncated_or_foreign_transaction_is_rejected() {
     let shop = Shop::new();
     let (jar, callback) = callback_of_alice(&shop).await;
     let name = jar.transactions()[0].to_owned();
@@ -210,7 +213,8 @@ async fn an_expired_truncated_or_foreign_transaction_is_rejected_and_cleared() {
         let cut = Jar::of(&[(&name, &value[..length])]);
         let answer = shop.send(Ask::page(&callback).jar(&cut)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{length}");
-        assert_eq!(answer.clears(), [name.as_str()], "{length}");
+        // It may be the cookie of another login, sealed with a key that this process lacks.
+        assert_eq!(answer.set_cookies(), [""; 0], "{length}");
     }
     let other = CookieKey::from_bytes(&[8; 32]).unwrap();
     let answer = send(
@@ -233,6 +237,7 @@ async fn an_expired_truncated_or_foreign_transaction_is_rejected_and_cleared() {
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(answer.clears(), [name.as_str()]);
+    assert!(answer.text().contains("took too long"), "{}", answer.text());
     assert_eq!(shop.token_calls(), 1);
 }
 

@@ -19,12 +19,13 @@ use crate::support::shop::*;
 /// A failure: its name, status, code, and whether a new login is offered.
 type Failure = (&'static str, u16, &'static str, bool);
 
-const FAILURES: [Failure; 12] = [
+const FAILURES: [Failure; 13] = [
     ("foreign form", 403, "cross_site_request", false),
     ("foreign sign-out", 403, "cross_site_request", false),
     ("no state", 400, "state_missing", true),
     ("unknown state", 400, "login_unknown", true),
-    ("invalid transaction", 400, "login_expired", true),
+    ("invalid transaction", 400, "login_unknown", true),
+    ("too late", 400, "login_expired", true),
     ("denied", 403, "access_denied", true),
     ("error", 400, "authorization_error", true),
     ("malformed query", 400, "repeated_parameter", true),
@@ -69,6 +70,10 @@ async fn fail(configure: impl Fn(LoginLayer) -> LoginLayer, name: &str, accept: 
             for (_, value) in &mut jar.0 {
                 value.push('A');
             }
+            send(Ask::page(&error("access_denied")).jar(&jar)).await
+        }
+        "too late" => {
+            shop.clock().advance(Duration::from_secs(600));
             send(Ask::page(&error("access_denied")).jar(&jar)).await
         }
         "denied" => send(Ask::page(&error("access_denied")).jar(&jar)).await,

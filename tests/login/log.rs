@@ -33,7 +33,7 @@ async fn each_action_causes_one_event_with_a_stable_name() {
     let start = shop.start("/auth/login", &mut jar).await;
     let text = logged("start", &["login_started"]);
     assert!(
-        text.contains("by_person=true") && text.contains("evicted=0"),
+        text.contains("by_person=true") && text.contains("evicted=false"),
         "{text}"
     );
     assert!(text.contains("redirected a browser"), "{text}");
@@ -84,7 +84,7 @@ async fn each_action_causes_one_event_with_a_stable_name() {
     logged("no session at the server", &["silent_login_failed"]);
 
     let mut jar = Jar::default();
-    for expected in [0, 0, 0, 0, 0, 1] {
+    for expected in [false, false, false, false, false, true] {
         shop.start("/auth/login", &mut jar).await;
         let text = logged("another tab", &["login_started"]);
         assert!(text.contains(&format!("evicted={expected}")), "{text}");

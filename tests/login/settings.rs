@@ -174,7 +174,7 @@ fn links_lead_to_the_routes_of_the_layer() {
     ] {
         assert_eq!(login.login_url(target), url, "{target}");
     }
-    let long = format!("/{}", "x".repeat(512));
+    let long = format!("/{}", "x".repeat(2048));
     assert_eq!(login.login_url(&long), "/auth/login");
     assert_eq!(login.login_path(), "/auth/login");
     assert_eq!(login.callback_path(), "/auth/callback");

@@ -200,8 +200,7 @@ async fn cookies_of_one_purpose_are_rejected_for_another() {
         let jar = Jar::of(&[(&transaction_name, value)]);
         let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-        assert_eq!(answer.clears(), [transaction_name.as_str()]);
-        assert_eq!(answer.sets(), [""; 0]);
+        assert_eq!(answer.set_cookies(), [""; 0]);
     }
     assert_eq!(shop.token_calls(), calls);
     for value in [&session, &transaction] {
@@ -350,6 +349,7 @@ async fn cookies_with_a_longer_name_are_not_touched() {
         "__Host-Http-shop-admin-session",
         "__Host-Http-shop-admin-tx-123456789012",
         "__Host-Http-shop-tx-session",
+        "__Host-Http-shop-tx-123456789012",
         "__Host-Http-shop-session2",
         "__Host-Http-shop-session.0evil",
         "__Host-Http-shop-session-0",
@@ -405,7 +405,7 @@ async fn a_session_is_read_under_its_exact_name_only() {
 async fn a_flood_of_planted_cookies_hides_no_session() {
     let shop = Shop::new();
     let session = shop.signed_in().await;
-    let logins = (0..100).map(|n| (format!("__Host-Http-shop-tx-{n:012}"), "x".to_owned()));
+    let logins = (0..100).map(|n| (format!("{SLOT}{}", n % 5), n.to_string()));
     let chunks = (0..100).map(|n| (format!("{SESSION}.{n}"), "x".to_owned()));
     let behind = |flood: Vec<(String, String)>| Jar([flood, session.0.clone()].concat());
     let (logins, chunks) = (behind(logins.collect()), behind(chunks.collect()));
@@ -459,7 +459,7 @@ async fn all_our_cookies_together_stay_below_eight_kibibytes() {
         assert!(field.len() < 8192, "{length}: {}", field.len());
         largest = largest.max(field.len());
     }
-    assert!(largest > 7800, "nothing was tried: {largest}");
+    assert!(largest > 6400, "nothing was tried: {largest}");
 }
 
 /// The `__Host-Http-` prefix requires `Secure`, `HttpOnly` and `Path=/` (RFC 6265bis).
@@ -528,7 +528,7 @@ proptest! {
     #[test]
     fn any_cookie_field_gets_a_response_and_no_session(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
-        pairs in prop::collection::vec(("(session|session[.][0-9x+-]{0,4}|tx-[a-z]{12}|logout|[a-z.]{0,9})", "[ -~]{0,40}"), 0..12),
+        pairs in prop::collection::vec(("(session|session[.][0-9x+-]{0,4}|tx-[a-z]{4}-[0-9]|logout|[a-z.]{0,9})", "[ -~]{0,40}"), 0..12),
     ) {
         let shop = Shop::new();
         let text: String = pairs.iter().map(|(name, value)| format!("__Host-Http-shop-{name}={value}; ")).collect();
@@ -617,11 +617,7 @@ async fn applications_that_share_a_key_do_not_share_sessions() {
     let mut fresh = Jar::default();
     shop.start("/auth/login", &mut fresh).await;
     let sealed = fresh.value(fresh.transactions()[0]);
-    for name in [
-        SESSION,
-        "__Host-Http-shop-logout",
-        "__Host-Http-shop-tx-AAAAAAAAAAAA",
-    ] {
+    for name in [SESSION, "__Host-Http-shop-logout", &format!("{SLOT}1")] {
         let answer = shop
             .send(Ask::page("/").jar(&Jar::of(&[(name, sealed)])))
             .await;

@@ -17,6 +17,8 @@ pub const ISSUER: &str = "https://id.example.test";
 pub const CALLBACK: &str = "https://shop.example.com/auth/callback";
 pub const LOGOUT: &str = "https://shop.example.com/auth/logout";
 pub const SESSION: &str = "__Host-Http-shop-session";
+/// The names of login cookies without the number at their end.
+pub const SLOT: &str = "__Host-Http-shop-tx-pFI8-";
 pub const KEY: [u8; 32] = [7; 32];
 
 /// The header fields of a navigation.
