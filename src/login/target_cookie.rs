@@ -75,8 +75,7 @@ mod tests {
     #[test]
     fn a_target_is_found_by_its_own_login_only_and_unchanged() {
         let cookies = Cookies::of_test("shop", true);
-        let (own, other) = ("own", "other").into();
-        let [own, other] = [own, other].map(|state: &str| StateDigest::of(&State::new(state)));
+        let [own, other] = ["own", "other"].map(|state| StateDigest::of(&State::new(state)));
         let visible: String = ('!'..='~').filter(|character| *character != '\\').collect();
         let target = format!("/{visible}^0^;");
         let value = seal(&cookies, own, &target).unwrap();

@@ -211,6 +211,7 @@ mod tests {
     use super::*;
     use crate::crypto::CookieKey;
     use crate::flow::tests::support::Server;
+    use crate::protocol::State;
     use crate::session::manager::MAX_REJECTED;
     use crate::store::{MemoryStore, SharedStore};
 
@@ -221,12 +222,12 @@ mod tests {
         let manager = SessionManager::new(flow, CookieKey::generate().unwrap());
         let manager = manager.with_session_store(SharedStore::new(MemoryStore::new()));
         let is_consumed = async |n: usize| {
-            let state = State::new(n.to_string());
-            manager.consume_state(&state).await.unwrap().is_none()
+            let state = StateDigest::of(&State::new(n.to_string()));
+            manager.consume_state(state).await.unwrap().is_none()
         };
         let reject = async |n: usize| {
-            let state = State::new(n.to_string());
-            let consumed = manager.consume_state(&state).await.unwrap().unwrap();
+            let state = StateDigest::of(&State::new(n.to_string()));
+            let consumed = manager.consume_state(state).await.unwrap().unwrap();
             manager.shorten_consumed_state(consumed).await;
         };
         for n in 0..=MAX_REJECTED {
