@@ -74,7 +74,7 @@ pub(super) fn choose_slot(
 pub(super) fn set_cookies(
     cookies: &Cookies,
     jar: &Jar<'_>,
-    login: &StartedLogin<'_>,
+    login: &LoginCookies<'_>,
     limit: Duration,
 ) -> Result<Vec<HeaderValue>, RandomError> {
     let lifetime = limit.saturating_add(GRACE);
@@ -103,7 +103,7 @@ pub(super) fn set_cookies(
 
 /// What the cookies of a new login contain and depend on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StartedLogin<'a> {
+pub(super) struct LoginCookies<'a> {
     pub(super) slot: Slot,
     pub(super) transaction: &'a Transaction,
     /// A return target that is not in the state.

@@ -10,7 +10,7 @@ use crate::login::navigation::{self, RequestKind};
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
-use crate::login::transactions::StartedLogin;
+use crate::login::transactions::LoginCookies;
 use crate::login::{events, transactions};
 use crate::protocol::form;
 use crate::protocol::return_to::MAX_RETURN_TO;
@@ -67,7 +67,7 @@ async fn start(
         }
         refusal
     })?;
-    let started = StartedLogin {
+    let started = LoginCookies {
         slot: chosen.slot,
         transaction: &started.transaction,
         long_target: target.filter(|_| login.target == StateTarget::InCookie),
