@@ -144,11 +144,55 @@ counted! {
 }
 
 counted! {
+    /// Why a `LoginLayer` or a layer inside of it rejected a request.
+    RefusedSession, "tower_oauth_session_refusals_total", "code", {
+        /// A request with a session that did not come from a page of the application.
+        CrossSite => "cross_site_request",
+        /// A request without a session.
+        LoginRequired => "login_required",
+        /// A session that does not meet a policy.
+        Forbidden => "forbidden",
+        AuthenticationTooWeak => "authentication_too_weak",
+    }
+}
+
+counted! {
+    /// Why a session ended.
+    SessionEnd, "tower_oauth_session_ends_total", "reason", {
+        SignedOut => "signed_out",
+        Replaced => "replaced",
+        BackChannel => "back_channel",
+        FrontChannel => "front_channel",
+        Administrator => "administrator",
+        Hook => "hook",
+        RefreshRejected => "refresh_rejected",
+    }
+}
+
+/// Counts the end of a login by `success` or the code of its error page, which is a constant of the crate.
+pub(crate) fn count_login(code: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_oauth_logins_total", "code" => code).increment(1);
+    #[cfg(not(feature = "metrics"))]
+    let _ = code;
+}
+
+counted! {
     /// Why a store operation failed.
+    // Some reasons are known for Redis only.
+    #[allow(dead_code)]
     StoreFailure, "tower_oauth_store_failures_total", "reason", {
         Full => "full",
-        Unavailable => "unavailable",
+        /// The server refused the connection.
+        Refused => "refused",
         TimedOut => "timed_out",
+        /// The user name or password is wrong or missing, or the user lacks a permission.
+        Authentication => "authentication",
+        /// The server is a replica.
+        ReadOnly => "read_only",
+        Tls => "tls",
+        /// Any other reason; the log has it.
+        Unavailable => "unavailable",
         Panicked => "panicked",
     }
 }

@@ -3,9 +3,9 @@
 //! No event contains a secret. Events that callers can cause without a session or a completed login
 //! are rate-limited per kind.
 
-use super::refusal::{CROSS_SITE, FORBIDDEN, LoginRefusal, WEAK_AUTHENTICATION};
+use super::refusal::{CROSS_SITE, FORBIDDEN, LoginRefusal, SIGNED_OUT, WEAK_AUTHENTICATION};
 use crate::record::SessionId;
-use crate::telemetry::may_log;
+use crate::telemetry::{RefusedSession, count_login, may_log};
 
 const TARGET: &str = "tower_oauth::login";
 
@@ -28,6 +28,7 @@ pub(super) fn return_target_dropped(bytes: Option<usize>, reason: &'static str) 
 }
 
 pub(super) fn login_succeeded(session: &SessionId, provider: &str, client_id: &str) {
+    count_login("success");
     tracing::info!(
         name: "login_succeeded", target: TARGET,
         session = session.log_prefix(), provider, client_id, "user signed in"
@@ -42,6 +43,7 @@ pub(super) fn silent_login_failed() {
 }
 
 pub(super) fn login_required(correlation_id: &str) {
+    RefusedSession::LoginRequired.count();
     tracing::debug!(
         name: "login_required", target: TARGET, correlation_id,
         "a program requested a route that requires a session"
@@ -52,6 +54,13 @@ pub(super) fn login_required(correlation_id: &str) {
 pub(super) fn rejected(refusal: &LoginRefusal, correlation_id: &str) {
     let (code, reason) = (refusal.code, refusal.reason.as_deref().unwrap_or_default());
     let status = refusal.status.as_u16();
+    match code {
+        _ if code == CROSS_SITE.code => RefusedSession::CrossSite.count(),
+        _ if code == SIGNED_OUT.code => RefusedSession::LoginRequired.count(),
+        _ if code == FORBIDDEN.code => RefusedSession::Forbidden.count(),
+        _ if code == WEAK_AUTHENTICATION.code => RefusedSession::AuthenticationTooWeak.count(),
+        login => count_login(login),
+    }
     if !may_log("login_failed", code) {
         return;
     }

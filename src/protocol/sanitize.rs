@@ -32,6 +32,47 @@ pub(crate) fn log_safe(text: &str) -> String {
     format!("{truncated:?}")
 }
 
+/// Replaces the user information of URLs, and the values of passwords, in the text of an error of another library.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((start, end)) = next_secret(rest) {
+        cleaned.push_str(&rest[..start]);
+        cleaned.push_str("***");
+        rest = &rest[end..];
+    }
+    cleaned + rest
+}
+
+/// Returns the range of the first secret.
+fn next_secret(text: &str) -> Option<(usize, usize)> {
+    // A password in a URL may contain any unescaped character, so all before the last `@` of the word counts.
+    let word = |start: usize| {
+        let length =
+            text[start..].find(|one: char| one.is_whitespace() || matches!(one, '"' | '\''));
+        &text[start..length.map_or(text.len(), |length| start + length)]
+    };
+    let mut schemes = text.match_indices("://").map(|(at, mark)| at + mark.len());
+    let user_info = schemes.find_map(|start| {
+        let length = word(start).rfind('@').filter(|length| *length > 0)?;
+        Some((start, start + length))
+    });
+    let lower = text.to_ascii_lowercase();
+    let passwords = PASSWORD_SETTINGS.iter().filter_map(|name| {
+        let mut found = lower.match_indices(name).map(|(at, name)| at + name.len());
+        found.find_map(|start| {
+            let value = word(start)
+                .split([';', '&', ','])
+                .next()
+                .unwrap_or_default();
+            (!value.is_empty()).then(|| (start, start + value.len()))
+        })
+    });
+    passwords.chain(user_info).min()
+}
+
+const PASSWORD_SETTINGS: &[&str] = &["password=", "passwd=", "pwd="];
+
 /// Returns whether a character is a control character, changes the text direction or has no width.
 fn is_invisible(character: char) -> bool {
     character.is_control()
@@ -41,6 +82,32 @@ fn is_invisible(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_another_library_is_logged_without_passwords() {
+        for (text, expected) in [
+            (
+                "relation \"sessions\" does not exist",
+                "relation \"sessions\" does not exist",
+            ),
+            (
+                "no route to redis://10.0.0.1:6379/0",
+                "no route to redis://10.0.0.1:6379/0",
+            ),
+            (
+                "redis://app:s3cr@t/x@10.0.0.1: refused",
+                "redis://***@10.0.0.1: refused",
+            ),
+            (
+                "host=db Password=hunter2;user=a and postgres://u:p@db/x, mysql://u@h",
+                "host=db Password=***;user=a and postgres://***@db/x, mysql://***@h",
+            ),
+            ("pwd='x' password= pwd=", "pwd='x' password= pwd="),
+            ("a@b :// @", "a@b :// @"),
+        ] {
+            assert_eq!(without_secrets(text), expected);
+        }
+    }
 
     #[test]
     fn untrusted_text_in_a_log_line_is_escaped_and_truncated() {

@@ -145,6 +145,12 @@ pub trait Store: Send + Sync + 'static {
         true
     }
 
+    /// Returns where the store is, such as `redis://10.0.0.1:6379`, for log events: without user name and password.
+    /// Default: `None`.
+    fn address(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the live entry of `key`, or `None` if it is absent or has expired.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::error::KnownFailure;
 use super::{Expect, Key, Put, Record, Removed, Store, StoreError};
 use crate::clock::{SharedClock, SystemClock, within};
 use crate::telemetry::{LogLimits, StoreFailure};
@@ -69,45 +70,35 @@ impl SharedStore {
     /// Runs an operation. A store that hangs or panics is unavailable.
     async fn run<T>(&self, operation: StoreFuture<'_, T>) -> Result<T, StoreError> {
         let operation = catch_panics(operation);
-        let (failure, error) = match within(&*self.clock, OPERATION_TIMEOUT, operation).await {
-            Some(Ok(Ok(value))) => return Ok(value),
-            Some(Ok(Err(error @ StoreError::Full))) => (StoreFailure::Full, error),
-            Some(Ok(Err(error))) => (StoreFailure::Unavailable, error),
-            Some(Err(Panicked)) => (
-                StoreFailure::Panicked,
-                StoreError::unavailable("the store panicked"),
-            ),
-            None => (
-                StoreFailure::TimedOut,
-                StoreError::unavailable("the operation timed out"),
-            ),
+        let known = |failure, message: &str| {
+            let message = message.to_owned();
+            StoreError::unavailable(KnownFailure { failure, message })
         };
+        let error = match within(&*self.clock, OPERATION_TIMEOUT, operation).await {
+            Some(Ok(Ok(value))) => return Ok(value),
+            Some(Ok(Err(error))) => error,
+            Some(Err(Panicked)) => known(StoreFailure::Panicked, "the store panicked"),
+            None => known(StoreFailure::TimedOut, "the operation timed out"),
+        };
+        let failure = error.failure();
         failure.count();
-        self.log(failure);
+        self.log(failure, &error);
         Err(error)
     }
 
-    /// Logs a failure without the error of the store, which may contain its address and password.
-    fn log(&self, reason: StoreFailure) {
+    fn log(&self, failure: StoreFailure, error: &StoreError) {
         let now = self.clock.monotonic();
-        match self.logs.allows(
-            "store_operation_failed",
-            match reason {
-                StoreFailure::Full => "full",
-                StoreFailure::Unavailable => "unavailable",
-                StoreFailure::TimedOut => "timed_out",
-                StoreFailure::Panicked => "panicked",
-            },
-            now,
-        ) {
-            true => tracing::warn!(
-                name: "store_operation_failed", target: "tower_oauth::store", ?reason,
-                "a store operation failed"
-            ),
-            false => tracing::debug!(
-                name: "store_operation_failed_again", target: "tower_oauth::store", ?reason,
-                "a store operation failed again"
-            ),
+        let reason = failure.label();
+        if self.logs.allows("store_operation_failed", reason, now) {
+            tracing::warn!(
+                name: "store_operation_failed", target: "tower_oauth::store",
+                reason, error = %error.describe(), store = self.store.address(), "a store operation failed"
+            );
+        } else {
+            tracing::debug!(
+                name: "store_operation_failed_again", target: "tower_oauth::store",
+                reason, error = %error.describe(), store = self.store.address(), "a store operation failed again"
+            );
         }
     }
 }
@@ -138,6 +129,8 @@ type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 trait DynStore: Send + Sync {
     fn is_shared(&self) -> bool;
 
+    fn address(&self) -> Option<String>;
+
     fn get<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Record>>;
 
     fn put<'a>(
@@ -155,6 +148,10 @@ trait DynStore: Send + Sync {
 impl<S: Store> DynStore for S {
     fn is_shared(&self) -> bool {
         Store::is_shared(self)
+    }
+
+    fn address(&self) -> Option<String> {
+        catch_unwind(AssertUnwindSafe(|| Store::address(self))).ok()?
     }
 
     fn get<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Record>> {

@@ -397,6 +397,15 @@ fn the_documented_metrics_are_those_of_the_source() {
             used.insert(((*name).to_owned(), (*label).to_owned(), (*value).to_owned()));
         }
     }
+    // Counted by constants from other files.
+    for call in text.split("counter!(\"").skip(1) {
+        let quoted: Vec<&str> = call.split('"').collect();
+        used.insert((
+            quoted[0].to_owned(),
+            quoted[2].to_owned(),
+            "codes".to_owned(),
+        ));
+    }
     for call in text.split("histogram!(\"").skip(1) {
         let name = call.split('"').next().unwrap();
         used.insert((name.to_owned(), String::new(), String::new()));

@@ -1,8 +1,10 @@
 //! Log events of logins: stable names, and no secrets.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{Client, CookieKey, Session};
 use tracing::Instrument as _;
@@ -380,4 +382,53 @@ async fn no_secret_is_logged_or_printed_during_a_login() {
     for secret in &secrets {
         assert!(!told.contains(secret.as_str()), "{secret:.12} in {told}");
     }
+}
+
+/// Each is counted once, by a code that the crate chooses.
+#[tokio::test]
+async fn logins_refusals_and_ends_of_sessions_are_counted_by_code() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let guard = metrics::set_default_local_recorder(&recorder);
+    let shop = Shop::new();
+    let mut jar = shop.signed_in().await;
+    let cross_site = [("sec-fetch-site", "cross-site")];
+    let same_origin = [("sec-fetch-site", "same-origin")];
+    for ask in [
+        Ask::page("/auth/callback?code=x&state=made-up"),
+        Ask::new("POST", "/notes").with(&cross_site).jar(&jar),
+        Ask::new("GET", "/account"),
+        Ask::new("POST", "/account").with(&[accept_html()]),
+        Ask::page("/account"),
+    ] {
+        shop.send(ask).await;
+    }
+    let answer = shop.sign_in("bob", &mut jar).await;
+    assert_eq!(answer.status.as_u16(), 303);
+    let logout = Ask::new("POST", "/auth/logout").with(&same_origin);
+    shop.send(logout.jar(&jar)).await;
+    drop(guard);
+    let mut seen = BTreeMap::new();
+    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+        let key = key.key();
+        let label = key.labels().next().map(|label| label.value().to_owned());
+        if let (Some(name), DebugValue::Counter(count)) =
+            (key.name().strip_prefix("tower_oauth_"), value)
+        {
+            seen.insert((name.to_owned(), label.unwrap_or_default()), count);
+        }
+    }
+    for (name, label, expected) in [
+        ("logins_total", "success", 2),
+        ("logins_total", "login_unknown", 1),
+        ("session_refusals_total", "cross_site_request", 1),
+        ("session_refusals_total", "login_required", 2),
+        ("session_ends_total", "replaced", 1),
+        ("session_ends_total", "signed_out", 1),
+    ] {
+        let count = seen.remove(&(name.to_owned(), label.to_owned()));
+        assert_eq!(count, Some(expected), "{name} {label}: {seen:?}");
+    }
+    seen.retain(|(name, _), _| !name.starts_with("key_fetches"));
+    assert!(seen.is_empty(), "{seen:?}");
 }

@@ -31,5 +31,6 @@ mod model;
 mod redis_store;
 mod refresh;
 mod sign_out;
+mod store_failures;
 mod stored;
 mod two_layers;

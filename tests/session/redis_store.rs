@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tower_oauth::store::{Expect, Key, Put, RedisStore, Removed, Store, StoreError};
 use tower_oauth::token::{ProofError, VerifyErrorKind};
 
+use crate::store_failures::log_of;
 use crate::support::api::{api, layer, server};
 use crate::support::dpop::{Client, dpop, show};
 use crate::support::redis::{Proxy, Redis, cluster, cluster_url, free_port, join};
@@ -542,6 +543,44 @@ async fn the_redis_password_is_used_and_never_shown() {
     assert!(!format!("{store:?}").contains("cret"));
     let error = RedisStore::new("redis://:h3cret@").unwrap_err();
     assert!(!format!("{error} {error:?}").contains("h3cret"));
+}
+
+/// The log tells what to repair, and where.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn failures_are_logged_by_category_with_the_address() {
+    let (locked, replica, frozen) = (
+        Redis::start_with(&["--requirepass", "h3cret"]),
+        Redis::start(),
+        Redis::start(),
+    );
+    replica.cli(&["replicaof", "127.0.0.1", &locked.port.to_string()]);
+    frozen.freeze();
+    let closed = free_port();
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain_port = plain.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = plain.accept().await.unwrap();
+        stream.write_all(b"-ERR not TLS\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    for (scheme, credentials, port, reason) in [
+        ("redis", "", closed, "refused"),
+        ("redis", ":wr0ng@", locked.port, "authentication"),
+        ("redis", "", locked.port, "authentication"),
+        ("redis", "", replica.port, "read_only"),
+        ("rediss", "", plain_port, "tls"),
+        ("redis", "", frozen.port, "timed_out"),
+    ] {
+        let store = RedisStore::new(&format!("{scheme}://{credentials}127.0.0.1:{port}")).unwrap();
+        let log = log_of(store).await;
+        assert!(log.contains(&format!("reason=\"{reason}\"")), "{log}");
+        let address = format!("store=\"{scheme}://127.0.0.1:{port}\"");
+        assert!(log.contains(&address), "{log}");
+        assert!(!log.contains("wr0ng") && !log.contains("h3cret"), "{log}");
+        println!("{log}");
+    }
+    frozen.thaw();
 }
 
 /// A replica may be stale: it could return an ended session.

@@ -20,6 +20,7 @@ use super::events;
 use crate::clock::{Clock, SharedClock, within};
 use crate::protocol::Claims;
 use crate::record::{SessionId, SessionRecord, UserKey};
+use crate::telemetry::SessionEnd;
 
 /// The hooks of a login layer.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,21 @@ pub enum EndReason {
     Hook,
     /// The authorization server rejected the refresh token, or returned tokens of another subject.
     RefreshRejected,
+}
+
+impl EndReason {
+    fn count(self) {
+        let counted = match self {
+            Self::SignedOut => SessionEnd::SignedOut,
+            Self::Replaced => SessionEnd::Replaced,
+            Self::BackChannel => SessionEnd::BackChannel,
+            Self::FrontChannel => SessionEnd::FrontChannel,
+            Self::Administrator => SessionEnd::Administrator,
+            Self::Hook => SessionEnd::Hook,
+            Self::RefreshRejected => SessionEnd::RefreshRejected,
+        };
+        counted.count();
+    }
 }
 
 impl EndedSession {
@@ -144,8 +160,9 @@ impl Hooks {
         }
     }
 
-    /// Calls the hook for ended sessions, without waiting for it.
+    /// Counts the end of a session, and calls the hook without waiting for it.
     pub(super) fn notify_ended(&self, clock: &SharedClock, ended: EndedSession) {
+        ended.reason.count();
         let hook = self.on_logout.clone();
         if !hook.is_set() {
             return;

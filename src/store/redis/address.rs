@@ -1,5 +1,6 @@
 //! Parsing of Redis URLs.
 
+use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
@@ -23,6 +24,31 @@ pub(super) struct RedisUrl {
     pub(super) cluster: bool,
     pub(super) tls: bool,
     pub(super) login: RedisConnectionInfo,
+}
+
+/// Without user name and password.
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<String> = self.addresses.iter().map(Address::to_string).collect();
+        let scheme = match (self.tls, self.cluster) {
+            _ if matches!(self.addresses[..], [Address::Unix(_)]) => "redis+unix",
+            (false, false) => "redis",
+            (true, false) => "rediss",
+            (false, true) => "redis-cluster",
+            (true, true) => "rediss-cluster",
+        };
+        write!(f, "{scheme}://{}", addresses.join(","))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 impl RedisUrl {

@@ -84,7 +84,7 @@ impl Cluster {
                     attempts = 0;
                     SystemClock.sleep(RETRY_INTERVAL).await;
                 }
-                Err(error @ CommandError::NoConnection(_)) => {
+                Err(error @ CommandError::NoConnection { .. }) => {
                     // A replica may have taken over: retry if the slot has another owner now.
                     self.mark_stale(&node);
                     if Arc::ptr_eq(&node, &self.owner(slot).await?) {

@@ -5,14 +5,19 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::address::Address;
 use crate::store::StoreError;
+use crate::store::error::KnownFailure;
+use crate::telemetry::StoreFailure;
 
 const MAX_CODE: usize = 32;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum CommandError {
     /// The command was not sent.
-    #[error("no connection: {0}")]
-    NoConnection(String),
+    #[error("no connection: {reason}")]
+    NoConnection {
+        failure: StoreFailure,
+        reason: String,
+    },
     /// The command may have been executed.
     #[error("the command timed out")]
     TimedOut,
@@ -55,11 +60,30 @@ impl CommandError {
         }
     }
 
+    pub(super) fn no_connection(failure: StoreFailure, reason: String) -> Self {
+        Self::NoConnection { failure, reason }
+    }
+
     /// Converts an error that occurred before the command was sent.
     pub(super) fn before_sending(self) -> Self {
         match self {
-            Self::NoConnection(_) => self,
-            other => Self::NoConnection(other.to_string()),
+            Self::NoConnection { .. } => self,
+            other => Self::no_connection(other.failure(), other.to_string()),
+        }
+    }
+
+    fn failure(&self) -> StoreFailure {
+        match self {
+            Self::NoConnection { failure, .. } => *failure,
+            Self::TimedOut => StoreFailure::TimedOut,
+            Self::AuthenticationFailed => StoreFailure::Authentication,
+            Self::OutOfMemory => StoreFailure::Full,
+            Self::Rejected(code) => match code.as_str() {
+                "NOAUTH" | "WRONGPASS" | "NOPERM" => StoreFailure::Authentication,
+                "READONLY" => StoreFailure::ReadOnly,
+                _ => StoreFailure::Unavailable,
+            },
+            _ => StoreFailure::Unavailable,
         }
     }
 }
@@ -105,7 +129,10 @@ impl From<CommandError> for StoreError {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::OutOfMemory => Self::Full,
-            other => Self::unavailable(other),
+            other => Self::unavailable(KnownFailure {
+                failure: other.failure(),
+                message: other.to_string(),
+            }),
         }
     }
 }

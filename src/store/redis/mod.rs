@@ -242,6 +242,11 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
+    fn address(&self) -> Option<String> {
+        let url = self.address.as_ref().map(|(url, _)| url.to_string());
+        Some(url.unwrap_or_else(|| "the connection of the application".to_owned()))
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         let names = self.names(key);
         with_timeout(commands::get(&self.servers, &names)).await

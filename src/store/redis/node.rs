@@ -13,6 +13,8 @@ use super::address::{Address, RedisUrl};
 use super::error::CommandError;
 use super::tls::Tls;
 use crate::clock::{Clock as _, SystemClock, within};
+use crate::store::error::io_failure;
+use crate::telemetry::StoreFailure;
 
 /// Includes name resolution, TCP, TLS and authentication.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(900);
@@ -173,7 +175,10 @@ impl Node {
             #[cfg(not(unix))]
             Address::Unix(_) => {
                 let reason = "Unix sockets are not supported on this platform";
-                Err(CommandError::NoConnection(reason.to_owned()))
+                Err(CommandError::no_connection(
+                    StoreFailure::Unavailable,
+                    reason,
+                ))
             }
         }
     }
@@ -192,16 +197,15 @@ impl Node {
             && let Some(Value::BulkString(role)) = role.first()
             && role != b"master"
         {
-            return Err(CommandError::NoConnection(
-                "the server is a replica".to_owned(),
-            ));
+            let reason = "the server is a replica".to_owned();
+            return Err(CommandError::no_connection(StoreFailure::ReadOnly, reason));
         }
         Ok(connection)
     }
 }
 
 fn no_connection(error: &std::io::Error) -> CommandError {
-    CommandError::NoConnection(error.kind().to_string())
+    CommandError::no_connection(io_failure(error), error.kind().to_string())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
 
 use super::error::CommandError;
+use crate::telemetry::StoreFailure;
 use crate::tls;
 
 /// Trusted certificate authorities and client certificate.
@@ -57,13 +58,14 @@ impl Tls {
         host: &str,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, CommandError> {
+        let failed = |reason: String| CommandError::no_connection(StoreFailure::Tls, reason);
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| CommandError::NoConnection("invalid host name for TLS".to_owned()))?;
+            .map_err(|_| failed("invalid host name for TLS".to_owned()))?;
         let config = self
             .config()
-            .map_err(|error| CommandError::NoConnection(format!("TLS: {error}")))?;
+            .map_err(|error| failed(format!("TLS: {error}")))?;
         let connected = TlsConnector::from(config).connect(name, stream).await;
-        connected.map_err(|error| CommandError::NoConnection(format!("TLS: {}", error.kind())))
+        connected.map_err(|error| failed(format!("TLS: {error}")))
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>, Error> {
