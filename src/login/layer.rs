@@ -205,6 +205,15 @@ impl LoginLayer {
     pub(crate) fn manager(&self) -> &Arc<SessionManager> {
         &self.settings.manager
     }
+
+    /// Returns the value of the `Cookie` field of a browser with this session.
+    #[cfg(feature = "testing")]
+    pub(crate) fn cookie_field(
+        &self,
+        loaded: &crate::session::LoadedSession,
+    ) -> Result<String, crate::session::SealSessionError> {
+        self.settings.cookie_field(loaded)
+    }
 }
 
 /// The settings of a clone are its own from then on.

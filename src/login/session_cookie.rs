@@ -11,6 +11,8 @@ use super::jar::Jar;
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
 use crate::clock::time_until;
+#[cfg(feature = "testing")]
+use crate::session::SealSessionError;
 use crate::session::{LoadedSession, OpenedSession, SessionTime};
 use crate::store::StoreError;
 use crate::verification::Verification;
@@ -152,6 +154,16 @@ impl Settings {
                 Vec::new()
             }
         }
+    }
+
+    /// Returns the value of the `Cookie` field of a browser with this session.
+    #[cfg(feature = "testing")]
+    pub(super) fn cookie_field(&self, loaded: &LoadedSession) -> Result<String, SealSessionError> {
+        let sealed = chunks::seal(&self.cookies, loaded)?;
+        let pairs = sealed
+            .iter()
+            .map(|(suffix, value)| format!("{}={value}", self.cookies.name(suffix)));
+        Ok(pairs.collect::<Vec<_>>().join("; "))
     }
 
     /// Returns the `Set-Cookie` values that write a session, and clear those of `others` that it

@@ -81,29 +81,7 @@
 //!
 //! # Testing a store
 //!
-//! `tests/support/store_suite.rs` of this crate contains the contract as test functions for any store. To test your own
-//! store, copy the file into the `tests` folder of your crate, implement `Subject`, and call each function from a
-//! `#[tokio::test]`. `tests/session/memory_store.rs` tests [`MemoryStore`] with a manual clock, `tests/session/redis_store.rs`
-//! tests Redis with real time:
-//!
-//! ```text
-//! struct MySubject(Arc<MyStore>);
-//!
-//! impl Subject for MySubject {
-//!     type Store = MyStore;
-//!     fn store(&self) -> Arc<MyStore> { self.0.clone() }
-//!     async fn pass(&self, time: Duration) { tokio::time::sleep(time).await }
-//!     fn short_ttl(&self) -> Duration { Duration::from_millis(250) }
-//! }
-//!
-//! #[tokio::test]
-//! async fn compare_and_swap_loses_no_update() {
-//!     store_suite::compare_and_swap_loses_no_update(&MySubject::new()).await;
-//! }
-//! ```
-//!
-//! `each_class_has_separate_capacity` and `a_full_store_accepts_replacements` require a store with little capacity.
-//! Tests of outages and timeouts depend on the store and are not part of the suite.
+//! `testing::store_suite` (feature `testing`) has the contract as test functions for any store.
 
 mod error;
 mod memory;

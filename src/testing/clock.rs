@@ -35,6 +35,8 @@ pub struct ManualClock(Arc<ClockState>);
 struct ClockState {
     /// `Some` for a ticking clock.
     system: Option<SystemClock>,
+    /// Whether a sleep also ends in real time.
+    has_real_timers: bool,
     time: Mutex<Time>,
     changed: Notify,
 }
@@ -58,21 +60,31 @@ struct Sleeper {
 impl ManualClock {
     /// Creates a clock that stands still at this time, in seconds since 1970.
     pub fn new(unix_seconds: i64) -> Self {
-        Self::from_parts(None, unix_seconds)
+        Self::from_parts(None, false, unix_seconds)
+    }
+
+    /// Creates a clock that stands still like [`new`](Self::new), except while code sleeps: a sleep that no test ends
+    /// by [`advance`](Self::advance) ends in real time, and the clock has then advanced to its end.
+    ///
+    /// Code that waits for another process, a store or a server over a socket therefore makes progress. Requires the
+    /// timers of Tokio.
+    pub fn with_real_timers(unix_seconds: i64) -> Self {
+        Self::from_parts(None, true, unix_seconds)
     }
 
     /// Creates a clock that follows the system clock and can be advanced as well, for demos.
     pub fn ticking() -> Self {
-        Self::from_parts(Some(SystemClock::default()), 0)
+        Self::from_parts(Some(SystemClock::default()), true, 0)
     }
 
-    fn from_parts(system: Option<SystemClock>, wall: i64) -> Self {
+    fn from_parts(system: Option<SystemClock>, has_real_timers: bool, wall: i64) -> Self {
         let time = Mutex::new(Time {
             wall,
             ..Time::default()
         });
         Self(Arc::new(ClockState {
             system,
+            has_real_timers,
             time,
             changed: Notify::new(),
         }))
@@ -80,9 +92,13 @@ impl ManualClock {
 
     /// Advances the wall clock and the monotonic clock, and completes the sleeps that end by then.
     pub fn advance(&self, duration: Duration) {
+        self.advance_with(|advanced| advanced.saturating_add(duration));
+    }
+
+    fn advance_with(&self, advanced: impl FnOnce(Duration) -> Duration) {
         let due = {
             let mut time = self.time();
-            time.advanced = time.advanced.saturating_add(duration);
+            time.advanced = advanced(time.advanced);
             let now = self.system_monotonic().saturating_add(time.advanced);
             let (due, asleep) = std::mem::take(&mut time.sleepers)
                 .into_iter()
@@ -158,7 +174,8 @@ impl Clock for ManualClock {
             time.next_id += 1;
             time.next_id
         };
-        let timer = self.0.system.map(|system| system.sleep(duration));
+        let timer = self.0.has_real_timers;
+        let timer = timer.then(|| SystemClock::default().sleep(duration));
         Box::pin(Sleeping {
             clock: self.clone(),
             id,
@@ -184,6 +201,8 @@ impl Future for Sleeping {
             .as_mut()
             .is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
         {
+            let until = self.until.saturating_sub(self.clock.system_monotonic());
+            self.clock.advance_with(|advanced| advanced.max(until));
             return Poll::Ready(());
         }
         let now = self.clock.system_monotonic();

@@ -10,6 +10,7 @@
 //! | go through the authorization code flow as a user does | [`Browser`]: links, forms, redirects and cookies |
 //! | call a handler that takes a [`Session`](crate::Session), without a flow | [`TestSession`] |
 //! | test expiry without waiting | [`ManualClock`] |
+//! | test your own implementation of [`Store`](crate::store::Store) | [`store_suite`] |
 //!
 //! # Test a protected route
 //!
@@ -131,6 +132,8 @@ mod respond;
 mod server;
 mod service;
 mod session;
+pub mod store_suite;
+mod user;
 
 pub use browser::{Browser, BrowserError, Cookie, CookieSameSite, Form, Page};
 pub use clock::ManualClock;
@@ -140,9 +143,10 @@ pub use keys::TestSigningKey;
 pub use logout::SentLogoutToken;
 pub use mint::TokenMint;
 pub use refresh::RefreshedIdToken;
-pub use registry::{ClientAuthentication, GrantType, TestClient, TestUser};
+pub use registry::{ClientAuthentication, GrantType, TestClient};
 pub use request_log::{Endpoint, RecordedRequest};
 pub use server::TestServer;
 pub use service::ServerHandle;
 pub use service::{Disconnected, TestBackChannel};
 pub use session::TestSession;
+pub use user::TestUser;

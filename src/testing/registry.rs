@@ -1,8 +1,8 @@
-//! Registered clients and users of a test server.
+//! Registered clients of a test server.
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::refresh::RefreshRules;
 use crate::ConfigError;
@@ -213,48 +213,6 @@ impl TestClient {
             ClientAuthentication::PrivateKeyJwt | ClientAuthentication::MutualTls
         );
         self.secret.is_none() && !by_key
-    }
-}
-
-/// A user who can sign in.
-///
-/// ```
-/// use tower_oauth::testing::TestUser;
-///
-/// let alice = TestUser::new("alice", "wonderland").with_claim("email", "alice@example.test");
-/// ```
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct TestUser {
-    pub(super) name: String,
-    pub(super) password: ClientSecret,
-    pub(super) subject: String,
-    pub(super) claims: Map<String, Value>,
-}
-
-impl TestUser {
-    /// Registers a user. `name` is also the subject and the `preferred_username`.
-    pub fn new(name: &str, password: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            password: ClientSecret::new(password),
-            subject: name.to_owned(),
-            claims: Map::new(),
-        }
-        .with_claim("preferred_username", name)
-    }
-
-    /// Sets the subject (`sub`).
-    pub fn with_subject(mut self, subject: &str) -> Self {
-        self.subject = subject.to_owned();
-        self
-    }
-
-    /// Adds a claim to the userinfo response. It requires the scope that OpenID Connect Core §5.4 lists
-    /// for the claim, or `openid` if it lists none.
-    pub fn with_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.claims.insert(name.to_owned(), value.into());
-        self
     }
 }
 

@@ -15,9 +15,10 @@ use super::introspected::Introspected;
 use super::key_ring::KeyRing;
 use super::logout::SentLogoutToken;
 use super::mint::TokenMint;
-use super::registry::{TestClient, TestUser};
+use super::registry::TestClient;
 use super::request_log::RequestLog;
 use super::service::TestBackChannel;
+use super::user::TestUser;
 use crate::crypto::Algorithm;
 use crate::protocol::ScopeSet;
 use crate::{AuthorizationServer, ConfigError};
@@ -77,8 +78,11 @@ impl ServerState {
 }
 
 impl TestServer {
-    /// Creates a server with this issuer identifier, one RS256 key, a [`ManualClock`], and no clients
-    /// or users.
+    /// Creates a server with this issuer identifier, one RS256 key, and no clients or users.
+    ///
+    /// Its clock stands still until a test advances it, except that code that sleeps goes on after that time
+    /// ([`ManualClock::with_real_timers`]). Tests of timeouts set a [clock](Self::with_clock) whose sleeps end only by
+    /// [`advance`](ManualClock::advance).
     ///
     /// # Errors
     ///
@@ -93,7 +97,7 @@ impl TestServer {
             shared: Arc::new(ServerInner {
                 handle,
                 issuer: url,
-                clock: Mutex::new(ManualClock::new(1_800_000_000)),
+                clock: Mutex::new(ManualClock::with_real_timers(1_800_000_000)),
                 keys: KeyRing::new(),
                 request_log: RequestLog::default(),
                 faults: Faults::default(),
@@ -103,7 +107,7 @@ impl TestServer {
         })
     }
 
-    /// Sets the clock, for example one shared with another server, or a
+    /// Sets the clock, for example one [without timers](ManualClock::new), one shared with another server, or a
     /// [ticking](ManualClock::ticking) one for a demo. Call this before the other methods.
     #[must_use]
     pub fn with_clock(self, clock: ManualClock) -> Self {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::registry;
@@ -12,14 +13,15 @@ use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object;
 use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
 use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens};
+use crate::session::LoadedSession;
 use crate::{ConfigError, LoginLayer, Session};
 
 /// Creates a [`Session`] without a login, for tests that call a handler directly.
 ///
 /// The session has the limits of the login layer, is saved in the layer's store if there is one, and
-/// can be ended there. It contacts the authorization server only for a refresh or a revocation. No
-/// browser has its cookie; to test requests through the layer, sign in with a
-/// [`Browser`](super::Browser).
+/// can be ended there. It contacts the authorization server only for a refresh or a revocation.
+/// [`cookie`](Self::cookie) creates one for requests through the layer; to test the login itself, sign in with
+/// a [`Browser`](super::Browser).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -111,6 +113,53 @@ impl TestSession {
     /// cannot save the session.
     pub async fn create(&self, login: &LoginLayer) -> Session {
         let manager = login.manager();
+        let loaded = self.begin(login).await;
+        Session::new(Arc::clone(manager), loaded, &manager.time())
+    }
+
+    /// Creates the session, and returns the value of the `Cookie` field that its browser sends.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, body::Body, routing::get};
+    /// use http::{Request, StatusCode};
+    /// use tower::ServiceExt;
+    /// use tower_oauth::testing::TestSession;
+    /// use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session};
+    ///
+    /// let server = AuthorizationServer::new("https://id.example.test")?;
+    /// let callback = "https://shop.example.test/auth/callback";
+    /// let login = LoginLayer::new(&server, Client::public("shop"), callback, CookieKey::generate()?)?;
+    /// let app = Router::new()
+    ///     .route("/account", get(async |session: Session| session.subject().to_owned()))
+    ///     .layer(login.clone());
+    ///
+    /// let cookie = TestSession::new("alice").cookie(&login).await;
+    /// let request = Request::get("/account").header("cookie", cookie).body(Body::empty())?;
+    /// assert_eq!(app.oneshot(request).await?.status(), StatusCode::OK);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`create`](Self::create), and if the session does not fit into cookies.
+    pub async fn cookie(&self, login: &LoginLayer) -> HeaderValue {
+        let loaded = self.begin(login).await;
+        let field = login.cookie_field(&loaded);
+        match field.map(HeaderValue::try_from) {
+            Ok(Ok(mut value)) => {
+                value.set_sensitive(true);
+                value
+            }
+            Ok(Err(error)) => panic!("the cookies are no field value: {error}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn begin(&self, login: &LoginLayer) -> LoadedSession {
+        let manager = login.manager();
         let flow = manager.flow();
         let now = manager.time().wall();
         let mut claims = self.claims.clone();
@@ -149,7 +198,7 @@ impl TestSession {
             },
         });
         match manager.begin(record).await {
-            Ok(loaded) => Session::new(manager.clone(), loaded, &manager.time()),
+            Ok(loaded) => loaded,
             Err(error) => panic!("the session could not be created: {error}"),
         }
     }

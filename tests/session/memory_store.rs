@@ -1,14 +1,15 @@
 //! The contract of a store, tested with the in-memory store.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tower_oauth::clock::Clock as _;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
 use tower_oauth::testing::ManualClock;
-
-use crate::support::store_suite::{self, Subject, fresh_key};
+use tower_oauth::testing::store_suite::{self, StoreUnderTest, fresh_key};
 
 struct Memory {
     store: Arc<MemoryStore>,
@@ -29,7 +30,7 @@ impl Memory {
     }
 }
 
-impl Subject for Memory {
+impl StoreUnderTest for Memory {
     type Store = MemoryStore;
 
     fn store(&self) -> Arc<MemoryStore> {
@@ -88,6 +89,86 @@ async fn exactly_one_of_many_concurrent_puts_succeeds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn compare_and_swap_loses_no_update() {
     store_suite::compare_and_swap_loses_no_update(&Memory::new()).await;
+}
+
+#[tokio::test]
+async fn versions_grow_although_writers_compete() {
+    store_suite::versions_grow_although_writers_compete(&Memory::new()).await;
+}
+
+#[tokio::test]
+async fn the_memory_store_passes_the_suite() {
+    store_suite::check_contract(&Memory::new()).await;
+}
+
+/// A store with a frequent fault: it draws a version before it has the lock.
+#[derive(Default)]
+struct DrawsBeforeItLocks {
+    versions: AtomicU64,
+    entries: Mutex<HashMap<String, (Bytes, u64)>>,
+}
+
+impl Store for DrawsBeforeItLocks {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        let entries = self.entries.lock().unwrap();
+        let entry = entries.get(key.as_str()).cloned();
+        Ok(entry.map(|(value, version)| Record::new(value, version)))
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        _: Duration,
+        expect: Expect,
+    ) -> Result<Put, StoreError> {
+        let version = self.versions.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut entries = self.entries.lock().unwrap();
+        let current = entries.get(key.as_str()).map(|(_, version)| *version);
+        let is_met = match expect {
+            Expect::Absent => current.is_none(),
+            Expect::Version(version) => current == Some(version),
+            _ => true,
+        };
+        if !is_met {
+            return Ok(Put::Conflict);
+        }
+        entries.insert(key.as_str().to_owned(), (value, version));
+        Ok(Put::Stored(version))
+    }
+
+    async fn remove(&self, key: &Key, _: Expect) -> Result<Removed, StoreError> {
+        Ok(match self.entries.lock().unwrap().remove(key.as_str()) {
+            Some(_) => Removed::Removed,
+            None => Removed::Absent,
+        })
+    }
+}
+
+struct Faulty(Arc<DrawsBeforeItLocks>);
+
+impl StoreUnderTest for Faulty {
+    type Store = DrawsBeforeItLocks;
+
+    fn store(&self) -> Arc<DrawsBeforeItLocks> {
+        Arc::clone(&self.0)
+    }
+
+    async fn pass(&self, _: Duration) {}
+
+    fn short_ttl(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_draws_its_version_before_it_locks_fails_the_suite() {
+    let suite = tokio::spawn(async {
+        store_suite::versions_grow_although_writers_compete(&Faulty(Arc::default())).await;
+    });
+    let panic = suite.await.unwrap_err().into_panic();
+    let text = panic.downcast_ref::<String>().unwrap();
+    assert!(text.contains("the version decreased"), "{text}");
 }
 
 #[tokio::test]

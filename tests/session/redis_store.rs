@@ -10,19 +10,19 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tower_oauth::store::{Expect, Key, Put, RedisStore, Removed, Store, StoreError};
+use tower_oauth::testing::store_suite::{self, StoreUnderTest, fresh_key};
 use tower_oauth::token::{ProofError, VerifyErrorKind};
 
 use crate::store_failures::log_of;
 use crate::support::api::{api, layer, server};
 use crate::support::dpop::{Client, dpop, show};
 use crate::support::redis::{Proxy, Redis, cluster, cluster_url, free_port, join};
-use crate::support::store_suite::{self, Subject, fresh_key};
 
 const LONG: Duration = Duration::from_secs(3600);
 
 struct Shared(Arc<RedisStore>);
 
-impl Subject for Shared {
+impl StoreUnderTest for Shared {
     type Store = RedisStore;
 
     fn store(&self) -> Arc<RedisStore> {
@@ -39,16 +39,7 @@ impl Subject for Shared {
 }
 
 async fn meets_the_contract(store: RedisStore) {
-    let subject = Shared(Arc::new(store));
-    store_suite::an_entry_is_readable_until_it_is_removed(&subject).await;
-    store_suite::values_of_any_bytes_are_returned_unchanged(&subject).await;
-    store_suite::an_operation_takes_effect_only_if_its_condition_is_met(&subject).await;
-    store_suite::versions_of_a_key_are_unique_and_increasing(&subject).await;
-    store_suite::an_expired_entry_is_absent_for_all_operations(&subject).await;
-    store_suite::each_put_replaces_the_time_to_live(&subject).await;
-    store_suite::an_entry_with_a_time_to_live_of_zero_is_absent_immediately(&subject).await;
-    store_suite::exactly_one_of_many_concurrent_puts_succeeds(&subject).await;
-    store_suite::compare_and_swap_loses_no_update(&subject).await;
+    store_suite::check_contract(&Shared(Arc::new(store))).await;
 }
 
 async fn put(store: &RedisStore, key: &Key, expect: Expect) -> Result<Put, StoreError> {

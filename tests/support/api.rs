@@ -33,7 +33,7 @@ pub fn fetches(server: &TestServer) -> (usize, usize) {
 /// An authorization server that signs with ES256, whose keys are the fastest to generate.
 pub fn server() -> TestServer {
     logs::listen();
-    TestServer::new(ISSUER)
+    super::still_server(ISSUER)
         .unwrap()
         .with_algorithm(Algorithm::Es256)
 }

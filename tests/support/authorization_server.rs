@@ -23,7 +23,7 @@ pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 pub fn server() -> TestServer {
-    TestServer::new(ISSUER)
+    super::still_server(ISSUER)
         .unwrap()
         .add_client(
             TestClient::confidential("shop", "shop secret:1")

@@ -1,6 +1,9 @@
 //! Shared by all test binaries; none of them uses all of it.
 #![allow(dead_code, unused_imports, unused_macros)]
 
+use tower_oauth::ConfigError;
+use tower_oauth::testing::{ManualClock, TestServer};
+
 pub mod api;
 pub mod authorization_server;
 pub mod challenge;
@@ -12,4 +15,8 @@ pub mod nodes;
 pub mod redis;
 pub mod refresh;
 pub mod shop;
-pub mod store_suite;
+
+/// Creates a test server with a clock on which time passes only if a test advances it, however slow the machine is.
+pub fn still_server(issuer: &str) -> Result<TestServer, ConfigError> {
+    Ok(TestServer::new(issuer)?.with_clock(ManualClock::new(1_800_000_000)))
+}

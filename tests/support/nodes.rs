@@ -235,7 +235,7 @@ pub fn revoked(server: &TestServer) -> Vec<String> {
 /// An authorization server with this client and two users.
 pub fn server_with(client: TestClient) -> TestServer {
     logs::listen();
-    TestServer::new(ISSUER)
+    super::still_server(ISSUER)
         .unwrap()
         .add_client(client)
         .add_user(TestUser::new("alice", "wonderland"))

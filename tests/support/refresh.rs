@@ -37,7 +37,7 @@ pub struct World {
 
 pub fn server(client: impl FnOnce(TestClient) -> TestClient) -> TestServer {
     logs::listen();
-    TestServer::new(ISSUER)
+    super::still_server(ISSUER)
         .unwrap()
         .add_client(client(registered()))
         .add_user(TestUser::new("alice", "wonderland"))
@@ -50,7 +50,10 @@ impl World {
     }
 
     pub fn with(mode: Mode, client: impl FnOnce(TestClient) -> TestClient) -> Self {
-        let server = server(client);
+        Self::at(server(client), mode)
+    }
+
+    pub fn at(server: TestServer, mode: Mode) -> Self {
         let store = Switched::new(server.clock());
         let kept = Arc::default();
         let a = shop(&server, layer(&server, mode, &store), &kept);

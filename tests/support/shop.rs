@@ -38,7 +38,7 @@ pub struct Shop {
 
 pub fn server() -> TestServer {
     logs::listen();
-    TestServer::new(ISSUER)
+    super::still_server(ISSUER)
         .unwrap()
         .add_client(client())
         .add_user(TestUser::new("alice", "wonderland"))

@@ -7,15 +7,101 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use tower::ServiceExt;
-use tower_oauth::Algorithm;
+use tower_oauth::clock::Clock as _;
 use tower_oauth::testing::{
-    Browser, Endpoint, Fault, ManualClock, TestClient, TestServer, TestSigningKey, TestUser,
+    Browser, Endpoint, Fault, ManualClock, TestClient, TestServer, TestSession, TestSigningKey,
+    TestUser,
 };
+use tower_oauth::{Algorithm, Session};
 
 use crate::support::authorization_server::{
     AUDIENCE, CALLBACK, CHALLENGE, VERIFIER, authorize, basic, browser, claims, code, document,
     error, json, part, post, query, redeem, server,
 };
+use crate::support::modes::{Mode, session_modes};
+use crate::support::shop::{self, Ask, Shop};
+
+session_modes! {
+    all: [a_test_session_has_a_cookie_for_requests_through_the_layer],
+}
+
+async fn a_test_session_has_a_cookie_for_requests_through_the_layer(mode: Mode) {
+    let login = mode.place(shop::login(&shop::server()));
+    let app = shop::app(&login);
+    let large = "x".repeat(3000);
+    for session in [
+        TestSession::new("alice"),
+        // In several cookies, unless it is in a store.
+        TestSession::new("alice").with_access_token(&large, Duration::from_secs(60)),
+    ] {
+        let cookie = session.cookie(&login).await;
+        let ask = Ask::page("/account").set("cookie", cookie.to_str().unwrap());
+        let answer = shop::send(&app, ask.clone()).await;
+        assert_eq!(answer.text(), "account of alice");
+        assert_eq!(answer.set_cookies(), [""; 0]);
+        let out = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+        let out = out.set("cookie", cookie.to_str().unwrap());
+        assert_eq!(shop::send(&app, out).await.status, StatusCode::SEE_OTHER);
+        assert_ne!(shop::send(&app, ask).await.text(), "account of alice");
+    }
+}
+
+/// As real servers do: standard claims by scope (OpenID Connect Core §5.4), others only if they were configured.
+#[tokio::test]
+async fn the_claims_of_a_user_are_in_the_tokens_by_scope_or_by_configuration() {
+    let user = TestUser::new("alice", "wonderland")
+        .with_claim("email", "alice@example.test")
+        .with_claim("name", "Alice")
+        .with_claim("roles", ["userinfo"])
+        .with_id_token_claim("groups", ["id token"])
+        .with_access_token_claim("roles", ["access token"]);
+    for (scopes, expected) in [
+        ("openid", "groups"),
+        ("openid email", "email groups"),
+        ("openid profile", "groups name preferred_username"),
+        (
+            "openid profile email",
+            "email groups name preferred_username",
+        ),
+    ] {
+        let server = shop::server().add_user(user.clone());
+        let login = shop::login(&server).with_scopes(scopes).unwrap();
+        let show = async |session: Session| {
+            let has = |name: &&str| session.claims().get(name).is_some();
+            let names = ["email", "groups", "name", "preferred_username", "roles"];
+            let names: Vec<_> = names.into_iter().filter(has).collect();
+            let token = session.access_token().await.unwrap();
+            let userinfo = session.userinfo().await.unwrap();
+            let roles = part(token.expose(), 1)["roles"].clone();
+            format!(
+                "{} | {roles} | {}",
+                names.join(" "),
+                userinfo.get("roles").unwrap()
+            )
+        };
+        let app = Router::new().route("/", get(show)).layer(login);
+        let shop = Shop { server, app };
+        let jar = shop.signed_in().await;
+        let shown = shop.greeting(&jar).await;
+        let roles = r#"["access token"] | ["userinfo"]"#;
+        assert_eq!(shown, format!("{expected} | {roles}"), "{scopes}");
+    }
+}
+
+/// The default clock of the test server: what waits makes progress, and time passes only meanwhile.
+#[tokio::test]
+async fn a_sleep_that_no_test_ends_ends_in_real_time_and_advances_the_clock() {
+    let server = TestServer::new(shop::ISSUER).unwrap();
+    let clock = server.clock();
+    let (long, short) = (Duration::from_secs(3600), Duration::from_millis(30));
+    let longer = tokio::spawn(clock.sleep(long));
+    clock.sleep(short).await;
+    assert_eq!(clock.monotonic(), short);
+    assert!(!longer.is_finished());
+    clock.advance(long);
+    longer.await.unwrap();
+    assert_eq!(clock.monotonic(), short + long);
+}
 
 #[tokio::test]
 async fn keys_can_be_rotated_and_removed() {

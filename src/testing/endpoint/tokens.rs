@@ -36,7 +36,15 @@ pub(super) fn issue(
     let scopes = &granted.scopes;
     let now = server.clock().monotonic();
     let lifetime = i64::try_from(client.access_token_lifetime.as_secs()).unwrap_or(i64::MAX);
+    let user = grant.sign_in.as_ref();
+    let user = user
+        .and_then(|sign_in| state.user(&sign_in.subject))
+        .cloned();
     let mint = access_token(server, client, &grant, scopes, lifetime);
+    let added = user.iter().flat_map(|user| &user.access_token_claims);
+    let mint = added.fold(mint, |mint, (name, value)| {
+        mint.with_claim(name, value.clone())
+    });
     let mint = faults.iter().fold(mint, |mint, fault| match fault {
         Kind::AccessToken(alter) => alter.apply(mint),
         _ => mint,
@@ -72,6 +80,13 @@ pub(super) fn issue(
         let with_nonce =
             !granted.is_refresh || client.refresh.id_token == RefreshedIdToken::WithNonce;
         let mint = id_token(server, &grant, with_nonce, &access_token);
+        let granted = user
+            .iter()
+            .flat_map(|user| user.granted_claims(scopes, false));
+        let added = user.iter().flat_map(|user| &user.id_token_claims);
+        let mint = granted.chain(added).fold(mint, |mint, (name, value)| {
+            mint.with_claim(name, value.clone())
+        });
         let mint = faults.iter().fold(mint, |mint, fault| match fault {
             Kind::IdToken(alter) => alter.apply(mint),
             _ => mint,

@@ -39,27 +39,11 @@ pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<
         let value = "Bearer error=\"insufficient_scope\", scope=\"openid\"";
         return challenge(StatusCode::FORBIDDEN, value);
     };
-    let mut claims: Map<String, Value> = user
-        .claims
-        .iter()
-        .filter(|(name, _)| scope_of(name).is_none_or(|scope| scopes.contains(scope)))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
+    let granted = user.granted_claims(scopes, true);
+    let granted = granted.map(|(name, value)| (name.clone(), value.clone()));
+    let mut claims: Map<String, Value> = granted.collect();
     claims.insert("sub".to_owned(), user.subject.as_str().into());
     private_json(StatusCode::OK, &Value::Object(claims))
-}
-
-/// Returns the scope that a standard claim requires (OpenID Connect Core §5.4).
-fn scope_of(claim: &str) -> Option<&'static str> {
-    Some(match claim {
-        "name" | "family_name" | "given_name" | "middle_name" | "nickname"
-        | "preferred_username" | "profile" | "picture" | "website" | "gender" | "birthdate"
-        | "zoneinfo" | "locale" | "updated_at" => "profile",
-        "email" | "email_verified" => "email",
-        "address" => "address",
-        "phone_number" | "phone_number_verified" => "phone",
-        _ => return None,
-    })
 }
 
 fn challenge(status: StatusCode, value: &str) -> Response<Bytes> {

@@ -1,0 +1,96 @@
+//! Users of a test server, and their claims.
+
+use serde_json::{Map, Value};
+
+use crate::protocol::{ClientSecret, ScopeSet};
+
+/// A user who can sign in.
+///
+/// ```
+/// use tower_oauth::testing::TestUser;
+///
+/// let alice = TestUser::new("alice", "wonderland").with_claim("email", "alice@example.test");
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TestUser {
+    pub(super) name: String,
+    pub(super) password: ClientSecret,
+    pub(super) subject: String,
+    pub(super) claims: Map<String, Value>,
+    pub(super) id_token_claims: Map<String, Value>,
+    pub(super) access_token_claims: Map<String, Value>,
+}
+
+impl TestUser {
+    /// Registers a user. `name` is also the subject and the `preferred_username`.
+    pub fn new(name: &str, password: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            password: ClientSecret::new(password),
+            subject: name.to_owned(),
+            claims: Map::new(),
+            id_token_claims: Map::new(),
+            access_token_claims: Map::new(),
+        }
+        .with_claim("preferred_username", name)
+    }
+
+    /// Sets the subject (`sub`).
+    pub fn with_subject(mut self, subject: &str) -> Self {
+        self.subject = subject.to_owned();
+        self
+    }
+
+    /// Adds a claim of the user.
+    ///
+    /// The claims that OpenID Connect Core §5.4 lists for a scope, such as `email`, are in the userinfo response and in
+    /// the ID token if that scope was granted. All others, such as `roles`, are in the userinfo response only;
+    /// [`with_id_token_claim`](Self::with_id_token_claim) adds them to the ID token.
+    pub fn with_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a claim to the ID tokens of the user, whatever the scopes, for example `roles` or `groups`: a
+    /// [`Session`](crate::Session) has it in [`claims`](crate::Session::claims).
+    pub fn with_id_token_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.id_token_claims.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a claim to the access tokens of the user, whatever the scopes, for example the roles that an API checks.
+    pub fn with_access_token_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.access_token_claims
+            .insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Returns the claims of the user that these scopes grant (OpenID Connect Core §5.4), and those without a scope if
+    /// `with_others`.
+    pub(super) fn granted_claims(
+        &self,
+        scopes: &ScopeSet,
+        with_others: bool,
+    ) -> impl Iterator<Item = (&String, &Value)> {
+        self.claims
+            .iter()
+            .filter(move |(name, _)| match scope_of(name) {
+                Some(scope) => scopes.contains(scope),
+                None => with_others,
+            })
+    }
+}
+
+/// Returns the scope that a standard claim requires (OpenID Connect Core §5.4).
+fn scope_of(claim: &str) -> Option<&'static str> {
+    Some(match claim {
+        "name" | "family_name" | "given_name" | "middle_name" | "nickname"
+        | "preferred_username" | "profile" | "picture" | "website" | "gender" | "birthdate"
+        | "zoneinfo" | "locale" | "updated_at" => "profile",
+        "email" | "email_verified" => "email",
+        "address" => "address",
+        "phone_number" | "phone_number_verified" => "phone",
+        _ => return None,
+    })
+}
