@@ -22,6 +22,51 @@
 //!     Ok(Response::new(format!("hello {:?}", token.subject())))
 //! }
 //! ```
+//!
+//! # Health probes
+//!
+//! A probe, for example that of Kubernetes, sends no token, and a layer of `Server::builder()` is around all services.
+//! Add the layers to the other services with tonic's `named_layer` instead, so that none of them has to be
+//! [`optional`](crate::BearerLayer::optional). A service that is added without them is open.
+//!
+//! ```
+//! # use std::convert::Infallible;
+//! # use std::task::{Context, Poll};
+//! # use tonic::body::Body;
+//! # #[derive(Clone)]
+//! # struct OrdersServer;
+//! # impl tonic::server::NamedService for OrdersServer {
+//! #     const NAME: &'static str = "shop.Orders";
+//! # }
+//! # impl tower::Service<http::Request<Body>> for OrdersServer {
+//! #     type Response = http::Response<Body>;
+//! #     type Error = Infallible;
+//! #     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+//! #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+//! #         Poll::Ready(Ok(()))
+//! #     }
+//! #     fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+//! #         std::future::ready(Ok(http::Response::default()))
+//! #     }
+//! # }
+//! use tonic::service::LayerExt as _;
+//! use tonic::transport::Server;
+//! use tower_oauth::bearer::MethodScopesLayer;
+//! use tower_oauth::{AuthorizationServer, BearerLayer, ScopeLayer};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = AuthorizationServer::new("https://id.example.com")?;
+//! let bearer = BearerLayer::jwt(&server, "https://orders.example.com")?.with_grpc();
+//! let methods = MethodScopesLayer::new().add("/shop.Orders/List", ScopeLayer::all("orders:read")?)?;
+//! let (_, health) = tonic_health::server::health_reporter();
+//!
+//! let router = Server::builder()
+//!     .add_service(health)
+//!     .add_service(bearer.named_layer(methods.named_layer(OrdersServer)));
+//! # drop(router);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt;
 

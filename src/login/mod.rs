@@ -82,6 +82,11 @@
 //!   found.
 //! * No setting is needed behind a proxy that terminates TLS: the redirect URI alone defines the
 //!   external origin. `Host` and `X-Forwarded-*` are not read.
+//! * What logs URIs outside of this layer logs `?code=…&state=…` of the callback, for example
+//!   `tower_http::trace::TraceLayer` with its default span. Let the span have the path only
+//!   (`make_span_with(|request: &Request<_>| info_span!("request", path = request.uri().path()))`),
+//!   likewise the access log of a proxy (nginx: `$uri`, not `$request`). The layer itself logs no
+//!   query.
 //! * With http, which is allowed on loopback only, cookies have neither the `Secure` attribute nor
 //!   a name prefix. Cookies do not distinguish ports: an authorization server on another port of
 //!   the same host needs other cookie names.

@@ -2,13 +2,14 @@
 
 mod status;
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use http_body::Body as _;
-use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
+use tonic::service::{LayerExt as _, Routes};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
@@ -603,6 +604,59 @@ fn a_refusal_converts_to_a_status_with_a_challenge() {
         (Code::Internal, "no layer")
     );
     assert!(status.metadata().get("www-authenticate").is_none());
+}
+
+/// A service of the application.
+#[derive(Clone)]
+struct Orders;
+
+impl tonic::server::NamedService for Orders {
+    const NAME: &'static str = "shop.Orders";
+}
+
+impl tower::Service<http::Request<tonic::body::Body>> for Orders {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<tonic::body::Body>) -> Self::Future {
+        std::future::ready(Ok(http::Response::default()))
+    }
+}
+
+/// A probe sends no token. The layers are around the other service, and are not optional.
+#[tokio::test]
+async fn a_health_probe_needs_no_token_if_the_layers_are_around_the_other_services() {
+    let server = server();
+    let methods =
+        MethodScopesLayer::new().add("/shop.Orders/List", ScopeLayer::all("list").unwrap());
+    let orders = methods.unwrap().named_layer(Orders);
+    let routes = Routes::new(tonic_health::server::health_reporter().1)
+        .add_service(layer(&server).with_grpc().named_layer(orders));
+    let good = |scope| format!("Bearer {}", good(&server).with_scope(scope).sign());
+    for (path, authorization, status) in [
+        ("/grpc.health.v1.Health/Check", None, None),
+        ("/shop.Orders/List", None, Some("16")),
+        ("/shop.Orders/List", Some(good("list")), None),
+        ("/shop.Orders/List", Some(good("other")), Some("7")),
+        ("/shop.Orders/Delete", Some(good("list")), Some("7")),
+    ] {
+        let mut request = http::Request::post(path).header(CONTENT_TYPE, "application/grpc");
+        if let Some(authorization) = &authorization {
+            request = request.header("authorization", authorization);
+        }
+        // An empty `HealthCheckRequest`, in the framing of gRPC.
+        let body = http_body_util::Full::new(bytes::Bytes::from_static(&[0; 5]));
+        let request = request.body(tonic::body::Body::new(body)).unwrap();
+        let answer = soon(routes.clone().oneshot(request)).await.unwrap();
+        let found = answer.headers().get("grpc-status");
+        let found = found.map(|value| value.to_str().unwrap());
+        assert_eq!(found, status, "{path} {authorization:?}");
+    }
 }
 
 /// Browsers use grpc-web, in binary or in base64; each is rejected with its own content type.
