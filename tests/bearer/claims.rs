@@ -406,7 +406,7 @@ async fn the_issuer_is_compared_byte_for_byte_before_any_fetch() {
 
 #[tokio::test]
 async fn issuers_with_and_without_a_trailing_slash_are_different() {
-    let server = TestServer::new("https://id.example.test/")
+    let server = crate::support::still_server("https://id.example.test/")
         .unwrap()
         .with_algorithm(Algorithm::Es256);
     let api = api(layer(&server));

@@ -176,7 +176,7 @@ async fn rfc_8414_metadata_is_used_without_openid_discovery() {
             "https://id.example.test/.well-known/oauth-authorization-server/tenant",
         ),
     ] {
-        let server = TestServer::new(issuer)
+        let server = crate::support::still_server(issuer)
             .unwrap()
             .with_algorithm(Algorithm::Es256);
         server.fail_once(Endpoint::Metadata, Fault::status(404));
@@ -427,7 +427,7 @@ async fn an_unreachable_issuer_is_unavailable() {
 
 #[tokio::test]
 async fn an_issuer_on_loopback_may_use_http_on_loopback_only() {
-    let server = TestServer::new("http://127.0.0.1:9").unwrap();
+    let server = crate::support::still_server("http://127.0.0.1:9").unwrap();
     let allowed = |url: &str| {
         server.clear_faults(Endpoint::Metadata);
         server.fail(

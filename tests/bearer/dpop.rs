@@ -19,7 +19,7 @@ use serde_json::json;
 use tower_oauth::bearer::{ClientCertificate, FormTokenLayer, Mtls, TokenSource};
 use tower_oauth::clock::Clock;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
-use tower_oauth::testing::{DpopKey, Endpoint, TestClient, TestServer};
+use tower_oauth::testing::{DpopKey, Endpoint, TestClient};
 use tower_oauth::token::{Dpop, ProofError, VerifyErrorKind, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, BearerLayer, ScopeLayer, VerifiedToken};
 
@@ -950,7 +950,7 @@ async fn the_first_request_waits_for_the_keys_and_then_for_the_store() {
 /// Both `Dpop` and the testing client default to the system clock.
 #[tokio::test]
 async fn the_default_clock_is_the_system_clock() {
-    let server = TestServer::new(api::ISSUER)
+    let server = crate::support::still_server(api::ISSUER)
         .unwrap()
         .with_algorithm(Algorithm::Es256);
     let now = tower_oauth::clock::SystemClock::default().now();

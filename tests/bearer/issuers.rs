@@ -15,7 +15,7 @@ const ISSUER_REJECTED: Outcome = Outcome::InvalidToken(Why::Issuer);
 
 fn server(issuer: &str) -> TestServer {
     crate::support::logs::listen();
-    TestServer::new(issuer)
+    crate::support::still_server(issuer)
         .unwrap()
         .with_algorithm(Algorithm::Es256)
 }

@@ -19,7 +19,7 @@ use tower::{Layer as _, Service, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_oauth::bearer::{
     Bearer, BearerFuture, Guard, Policy, Refusal, ResponseFuture, TokenSource,
 };
-use tower_oauth::testing::{Endpoint, Fault, TestServer};
+use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, Claims, ScopeLayer, VerifiedToken};
 
@@ -613,7 +613,7 @@ async fn dropping_a_runtime_during_a_fetch_leaves_the_server_usable() {
 
 #[tokio::test]
 async fn waiting_requests_keep_their_own_tokens() {
-    let server = TestServer::new(api::ISSUER)
+    let server = crate::support::still_server(api::ISSUER)
         .unwrap()
         .with_algorithm(Algorithm::Es256);
     let at = api(layer(&server));

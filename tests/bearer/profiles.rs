@@ -30,7 +30,7 @@ const API: &str = "https://api.example.test";
 
 fn vendor(issuer: &str) -> TestServer {
     logs::listen();
-    TestServer::new(issuer)
+    crate::support::still_server(issuer)
         .unwrap()
         .with_algorithm(Algorithm::Es256)
 }

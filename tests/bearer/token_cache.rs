@@ -474,7 +474,7 @@ async fn concurrent_requests_with_one_token_share_its_entry() {
 async fn issuers_of_one_layer_share_its_cache() {
     let (staff, partners) = (
         server(),
-        TestServer::new("https://partners.example.test").unwrap(),
+        crate::support::still_server("https://partners.example.test").unwrap(),
     );
     let verifier = |server: &TestServer, audience: &str| {
         JwtVerifier::new(&server.authorization_server(), audience).unwrap()

@@ -22,7 +22,7 @@ const SHOP: &str = "https://shop.example.com";
 fn server(issuer: &str) -> TestServer {
     let client = TestClient::confidential("shop", "secret");
     let callback = format!("{SHOP}/auth/callback");
-    TestServer::new(issuer)
+    crate::support::still_server(issuer)
         .unwrap()
         .add_client(client.add_redirect_uri(&callback).unwrap())
         .add_user(TestUser::new("alice", "wonderland"))

@@ -735,7 +735,7 @@ fn shop_of(upstream: &Upstream, grants: &[GrantType]) -> Shop {
         .unwrap()
         .with_grant_types(grants.iter().copied())
         .without_consent();
-    let server = TestServer::new(ISSUER)
+    let server = crate::support::still_server(ISSUER)
         .unwrap()
         .add_client(client)
         .add_user(TestUser::new("alice", "wonderland"));

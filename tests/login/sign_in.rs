@@ -12,7 +12,7 @@ const SHOP: &str = "https://shop.example.com";
 const CALLBACK: &str = "https://shop.example.com/auth/callback";
 
 fn server_with(client: TestClient) -> TestServer {
-    TestServer::new("https://id.example.test")
+    crate::support::still_server("https://id.example.test")
         .unwrap()
         .add_client(client.add_redirect_uri(CALLBACK).unwrap())
         .add_user(TestUser::new("alice", "wonderland").with_claim("email", "alice@example.test"))

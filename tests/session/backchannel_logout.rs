@@ -140,7 +140,7 @@ async fn anything_but_one_valid_logout_token_is_rejected_and_ends_nothing(mode: 
     let good = || nodes.all_of("alice");
     let text = good().sign();
     let form = |body: &str| delivery("").body(body);
-    let other = tower_oauth::testing::TestServer::new("https://evil.example").unwrap();
+    let other = crate::support::still_server("https://evil.example").unwrap();
     let cases = [
         ("nothing", form("")),
         ("no token", form("evil=1")),

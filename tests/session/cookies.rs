@@ -93,7 +93,7 @@ async fn a_session_is_accepted_by_its_own_application_only() {
     let jar = shop.signed_in().await;
     let value = jar.value(SESSION);
 
-    let other_issuer = TestServer::new("https://other.example.test").unwrap();
+    let other_issuer = crate::support::still_server("https://other.example.test").unwrap();
     let key = || CookieKey::from_bytes(&KEY).unwrap();
     let layer = |server: &TestServer, client: &str, uri: &str, key: CookieKey| {
         let client = Client::confidential(client, "secret");
@@ -487,7 +487,7 @@ async fn the_session_cookie_has_every_protective_attribute() {
 
     // Without https, which is allowed for loopback, browsers accept neither the prefix nor `Secure`.
     let uri = "http://localhost:3000/auth/callback";
-    let server = TestServer::new(ISSUER)
+    let server = crate::support::still_server(ISSUER)
         .unwrap()
         .add_client(
             TestClient::confidential("shop", "shop-secret")

@@ -1,7 +1,7 @@
 //! Sign-out, and attempts to sign others out.
 
 use http::StatusCode;
-use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{Endpoint, Fault, TestClient, TestUser};
 
 use crate::support::shop::*;
 
@@ -203,7 +203,7 @@ async fn a_hostile_return_target_of_a_sign_out_becomes_the_default() {
 #[tokio::test]
 async fn a_sign_out_can_return_to_any_page_and_continues_to_its_target() {
     let home = format!("{SHOP}/");
-    let server = TestServer::new(ISSUER)
+    let server = crate::support::still_server(ISSUER)
         .unwrap()
         .add_client(
             TestClient::confidential("shop", "shop-secret")

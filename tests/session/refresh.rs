@@ -4,7 +4,7 @@ mod responses;
 
 use std::time::Duration;
 
-use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType};
+use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType, TestServer, TestUser};
 
 use crate::support::logs::Logs;
 use crate::support::modes::{Mode, session_modes};
@@ -36,6 +36,7 @@ session_modes! {
         a_clock_that_is_set_back_does_not_extend_a_token,
     ],
     with_store: [
+        processes_with_the_default_clock_wait_for_each_other,
         no_request_waits_while_the_token_is_valid,
         a_process_that_lost_its_lease_uses_the_tokens_of_the_next_holder,
         after_a_lost_response_other_processes_wait_too,
@@ -712,6 +713,25 @@ async fn a_concurrent_refresh_and_touch_are_both_saved(mode: Mode) {
     world.advance(100);
     let greeting = world.b.greeting(&touched).await;
     assert_eq!(greeting, "hello alice");
+}
+
+/// The test server's default clock: the other process waits for the lease in real time.
+async fn processes_with_the_default_clock_wait_for_each_other(mode: Mode) {
+    let server = TestServer::new(shop::ISSUER).unwrap();
+    let alice = TestUser::new("alice", "wonderland");
+    let world = World::at(server.add_client(shop::client()).add_user(alice), mode);
+    let jar = world.a.signed_in().await;
+    let gate = world.hold_refresh();
+    world.expire_token();
+    let first = begin(&world.a, "/token", &jar);
+    world.refresh_arrived().await;
+    let second = begin(&world.b, "/token", &jar);
+    settle().await;
+    gate.open();
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!(first.status, 200, "{first:?}");
+    assert_eq!(first.text(), second.text());
+    assert_eq!(world.refreshes(), 1);
 }
 
 /// Setting the wall clock back does not extend the lifetime of a token.

@@ -159,7 +159,7 @@ impl Common {
 
 fn server_at(issuer: &str) -> TestServer {
     logs::listen();
-    let mut server = TestServer::new(issuer)
+    let mut server = crate::support::still_server(issuer)
         .unwrap()
         .add_user(TestUser::new("alice", "wonderland"));
     for name in ["shop", "desk"] {

@@ -391,7 +391,7 @@ async fn a_late_response_does_not_undo_invalidate() {
 async fn results_of_different_contexts_are_cached_separately() {
     // The same string at two servers.
     let ours = server();
-    let other = with_client(TestServer::new("https://other.example.test").unwrap())
+    let other = with_client(crate::support::still_server("https://other.example.test").unwrap())
         .with_clock(ours.clock())
         .with_algorithm(Algorithm::Es256);
     let token = "the-same-opaque-string";

@@ -780,7 +780,7 @@ async fn a_response_at_the_callback_of_another_server_is_rejected() {
                 .add_redirect_uri(&format!("{SHOP}{folder}/callback"))
                 .unwrap()
                 .without_consent();
-            TestServer::new(issuer)
+            crate::support::still_server(issuer)
                 .unwrap()
                 .add_client(client)
                 .add_user(TestUser::new("alice", "wonderland"))

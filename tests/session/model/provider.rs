@@ -22,7 +22,7 @@ pub const TOKEN_LIFETIME: u64 = 300;
 
 /// One key for all runs, since generating it takes the longest.
 static KEY: LazyLock<TestSigningKey> = LazyLock::new(|| TestSigningKey::generate(Algorithm::EdDsa));
-static MINT: LazyLock<TestServer> = LazyLock::new(|| TestServer::new(ISSUER).unwrap());
+static MINT: LazyLock<TestServer> = LazyLock::new(|| crate::support::still_server(ISSUER).unwrap());
 
 #[derive(Clone)]
 pub struct Provider {

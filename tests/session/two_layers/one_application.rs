@@ -17,7 +17,7 @@ const STAFF_CALLBACK: &str = "https://shop.example.com/staff/auth/callback";
 /// An authorization server with the client `shop`, and its login layer.
 fn realm(issuer: &str, user: &str, redirect_uri: &str) -> (TestServer, LoginLayer) {
     let client = TestClient::confidential("shop", "secret").without_consent();
-    let server = TestServer::new(issuer)
+    let server = crate::support::still_server(issuer)
         .unwrap()
         .add_client(client.add_redirect_uri(redirect_uri).unwrap())
         .add_user(TestUser::new(user, "password"));
