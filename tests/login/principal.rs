@@ -12,7 +12,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_oauth::bearer::RefusalBodyLayer;
 use tower_oauth::extract::Principal;
 use tower_oauth::testing::TestServer;
-use tower_oauth::{BearerLayer, ScopeLayer, Session, VerifiedToken};
+use tower_oauth::{BearerLayer, Client, CookieKey, LoginLayer, ScopeLayer, Session, VerifiedToken};
 
 use crate::support::shop::*;
 
@@ -578,12 +578,14 @@ async fn a_session_of_another_layer_authenticates_no_request() {
     let server = server();
     let authority = server.authorization_server();
     let bearer = |audience: &str| BearerLayer::jwt(&authority, audience).unwrap().optional();
-    // Two login layers with different keys: the session of the outer layer does not count in the
-    // inner one.
-    let inner = login_with(
-        &server,
-        tower_oauth::CookieKey::from_bytes(&[9; 32]).unwrap(),
+    // Two login layers: the session of the outer layer does not count in the inner one.
+    let inner = LoginLayer::new(
+        &authority,
+        Client::confidential("shop", "shop-secret"),
+        "https://shop.example.com/nested/auth/callback",
+        CookieKey::from_bytes(&[9; 32]).unwrap(),
     );
+    let inner = inner.unwrap().with_cookie_name("inner").unwrap();
     let nested = Router::new()
         .route("/both", get(who))
         .route(
@@ -602,8 +604,6 @@ async fn a_session_of_another_layer_authenticates_no_request() {
     let jar = shop.signed_in().await;
     let ask = |path: &str| Ask::new("GET", path).jar(&jar);
     assert!(shop.send(ask("/both")).await.text().starts_with("session"));
-    // One browser, two layers with cookies of the same name: the inner layer cannot open the
-    // cookie.
     assert_eq!(
         shop.send(ask("/nested/both")).await.status,
         StatusCode::UNAUTHORIZED
