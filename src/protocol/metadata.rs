@@ -1,5 +1,6 @@
 //! Authorization server metadata (RFC 8414 §2, OpenID Connect Discovery §3).
 
+use super::endpoint::{Endpoint, MtlsAliases};
 use super::json::{InvalidJson, Json, Object, parse_object};
 
 /// The metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3).
@@ -34,6 +35,9 @@ pub struct Metadata {
     code_challenge_methods_supported: Option<Vec<String>>,
     prompt_values_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
+    revocation_endpoint_auth_methods_supported: Option<Vec<String>>,
+    mtls_endpoint_aliases: MtlsAliases,
     authorization_response_iss_parameter_supported: bool,
 }
 
@@ -81,6 +85,15 @@ impl Metadata {
                 &object,
                 "token_endpoint_auth_methods_supported",
             )?,
+            introspection_endpoint_auth_methods_supported: list(
+                &object,
+                Endpoint::Introspection.auth_methods_name(),
+            )?,
+            revocation_endpoint_auth_methods_supported: list(
+                &object,
+                Endpoint::Revocation.auth_methods_name(),
+            )?,
+            mtls_endpoint_aliases: MtlsAliases::read(&object),
             authorization_response_iss_parameter_supported: matches!(
                 object.member("authorization_response_iss_parameter_supported"),
                 Some(Json::Bool(true))
@@ -135,6 +148,7 @@ impl Metadata {
     #[must_use]
     pub fn with_revocation_endpoint(mut self, url: impl Into<String>) -> Self {
         self.revocation_endpoint = Some(url.into());
+        self.mtls_endpoint_aliases.remove(Endpoint::Revocation);
         self
     }
 
@@ -216,6 +230,33 @@ impl Metadata {
     /// Returns `authorization_response_iss_parameter_supported`, or `false` if it is absent.
     pub fn authorization_response_iss_parameter_supported(&self) -> bool {
         self.authorization_response_iss_parameter_supported
+    }
+
+    /// Returns the address of an endpoint. A client with a certificate must use the alias, if there is one (RFC 8705
+    /// §5): at the other address the server does not ask for the certificate.
+    pub(crate) fn endpoint(&self, endpoint: Endpoint, has_certificate: bool) -> Option<&str> {
+        let alias = self.mtls_endpoint_aliases.get(endpoint);
+        alias
+            .filter(|_| has_certificate)
+            .or_else(|| match endpoint {
+                Endpoint::Token => self.token_endpoint(),
+                Endpoint::Introspection => self.introspection_endpoint(),
+                Endpoint::Revocation => self.revocation_endpoint(),
+                Endpoint::UserInfo => self.userinfo_endpoint(),
+            })
+    }
+
+    /// Returns the authentication methods that the server lists for an endpoint.
+    pub(crate) fn auth_methods(&self, endpoint: Endpoint) -> Option<&[String]> {
+        let listed = match endpoint {
+            Endpoint::Token => self.token_endpoint_auth_methods_supported(),
+            Endpoint::Introspection => self
+                .introspection_endpoint_auth_methods_supported
+                .as_deref(),
+            Endpoint::Revocation => self.revocation_endpoint_auth_methods_supported.as_deref(),
+            Endpoint::UserInfo => None,
+        };
+        listed.filter(|listed| !listed.is_empty())
     }
 
     /// Returns the URLs that are set, with their names.

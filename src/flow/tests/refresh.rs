@@ -34,7 +34,7 @@ async fn the_request_contains_only_the_refresh_token_and_client_authentication()
     assert_eq!(request.headers()["authorization"], "Basic c2hvcDpzZWNyZXQ=");
     assert_eq!(
         request.body(),
-        "grant_type=refresh_token&refresh_token=the-refresh-token&client_id=shop"
+        "grant_type=refresh_token&refresh_token=the-refresh-token"
     );
 }
 

@@ -418,7 +418,7 @@ async fn results_of_different_contexts_are_cached_separately() {
     let other_endpoint = verifier(&ours);
     let other_endpoint = other_endpoint.with_endpoint("https://id.example.test/elsewhere");
     for (name, verifier, expect) in [
-        ("client", as_other, Outcome::Unavailable),
+        ("client", as_other, Outcome::Misconfigured),
         (
             "audience",
             for_other,
