@@ -437,7 +437,6 @@ async fn a_failure_is_503_and_is_not_cached() {
         |value: &'static str| Fault::header(CONTENT_TYPE, HeaderValue::from_static(value));
     let long = format!(r#"{{"active":true,"x":"{}"}}"#, "x".repeat(256 * 1024));
     for (name, fault) in [
-        ("401", Fault::status(401)),
         ("403", Fault::status(403)),
         ("500", Fault::status(500)),
         ("502", Fault::status(502)),

@@ -54,9 +54,6 @@ async fn only_a_token_that_is_otherwise_for_this_api_causes_the_fetch() {
         bad().with_issuer("https://other.example.test"),
         bad().with_expires_in(-60),
         bad().with_header("typ", "JWT"),
-        bad()
-            .with_header("kid", "other")
-            .with_header("alg", "EdDSA"),
     ] {
         assert_ne!(
             present(&api, &token.sign()).await.outcome(),

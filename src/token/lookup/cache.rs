@@ -119,16 +119,19 @@ impl LookupCache {
         true
     }
 
+    /// Gives the keys of the cached verifier to the one that was found: the application may have created a new server.
+    pub(super) fn hand_over_keys(&self, issuer: &str, found: &mut JwtVerifier) {
+        if let Some(previous) = self.verifiers.get(issuer) {
+            found.take_over_keys(&previous.verifier);
+        }
+    }
+
     /// Caches the outcome of a lookup.
     pub(super) fn end(&mut self, issuer: &str, outcome: LookupOutcome, now: BothClocks) {
         self.in_progress.remove(issuer);
         match outcome {
-            LookupOutcome::Found(mut verifier) => {
+            LookupOutcome::Found(verifier) => {
                 self.negative.remove(issuer);
-                // The application may have created a new server, which has no keys yet.
-                if let Some(previous) = self.verifiers.get(issuer) {
-                    verifier.take_over_keys(&previous.verifier);
-                }
                 if self.verifiers.len() >= MAX_VERIFIERS && !self.verifiers.contains_key(issuer) {
                     self.evict();
                 }

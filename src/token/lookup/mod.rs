@@ -263,6 +263,12 @@ struct Attempt {
 impl Attempt {
     async fn run(mut self) -> LookupOutcome {
         self.outcome = self.state.call(&self.issuer).await;
+        if let LookupOutcome::Found(verifier) = &mut self.outcome {
+            self.state
+                .cache
+                .lock()
+                .hand_over_keys(&self.issuer, verifier);
+        }
         self.outcome.clone()
     }
 }
