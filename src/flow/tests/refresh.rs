@@ -80,7 +80,7 @@ async fn a_refresh_without_endpoint_or_refresh_token_sends_no_request() {
         (json!(null), ("misconfigured", "no_token_endpoint")),
         (
             json!("http://id.example.com/token"),
-            ("unavailable", "metadata_unavailable"),
+            ("misconfigured", "metadata_configuration"),
         ),
     ] {
         let server = Server::new();
