@@ -85,14 +85,11 @@ impl Metadata {
                 &object,
                 "token_endpoint_auth_methods_supported",
             )?,
-            introspection_endpoint_auth_methods_supported: list(
+            introspection_endpoint_auth_methods_supported: methods(
                 &object,
-                Endpoint::Introspection.auth_methods_name(),
-            )?,
-            revocation_endpoint_auth_methods_supported: list(
-                &object,
-                Endpoint::Revocation.auth_methods_name(),
-            )?,
+                Endpoint::Introspection,
+            ),
+            revocation_endpoint_auth_methods_supported: methods(&object, Endpoint::Revocation),
             mtls_endpoint_aliases: MtlsAliases::read(&object),
             authorization_response_iss_parameter_supported: matches!(
                 object.member("authorization_response_iss_parameter_supported"),
@@ -279,4 +276,15 @@ fn list(object: &Object<'_>, name: &str) -> Result<Option<Vec<String>>, InvalidJ
     Ok(object
         .strings(name)?
         .map(|values| values.into_iter().map(str::to_owned).collect()))
+}
+
+/// Reads the authentication methods of an endpoint. A malformed list has no known method, so that no secret is sent
+/// there; it does not affect uses of the metadata that do not need the endpoint.
+fn methods(object: &Object<'_>, endpoint: Endpoint) -> Option<Vec<String>> {
+    let name = endpoint.auth_methods_name();
+    match object.member(name)? {
+        Json::Null => None,
+        Json::String(text) if text.is_empty() => None,
+        _ => list(object, name).unwrap_or_else(|_| Some(vec!["not a list of strings".to_owned()])),
+    }
 }

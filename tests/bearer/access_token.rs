@@ -953,7 +953,7 @@ async fn a_key_in_the_token_header_is_not_used() {
         .with_header("jwk", attacker.public_jwk())
         .sign();
     assert_eq!(present(&api, &harmless).await.outcome(), Outcome::Accepted);
-    assert_eq!(server.requests().len(), 2);
+    assert_eq!(server.requests().len(), 3);
 }
 
 #[tokio::test]

@@ -58,30 +58,26 @@ async fn a_secret_is_not_sent_with_a_method_that_the_metadata_does_not_list() {
 /// The revocation endpoint has a list of its own.
 #[tokio::test]
 async fn the_lists_of_other_endpoints_do_not_count() {
-    for (list, method, sent) in [
-        (LIST, "client_secret_basic", 2),
-        (
-            "revocation_endpoint_auth_methods_supported",
-            "client_secret_basic",
-            2,
-        ),
-        (
-            "revocation_endpoint_auth_methods_supported",
-            "private_key_jwt",
-            0,
-        ),
-        (
-            "introspection_endpoint_auth_methods_supported",
-            "private_key_jwt",
-            2,
-        ),
+    const OWN: &str = "revocation_endpoint_auth_methods_supported";
+    const OTHER: &str = "introspection_endpoint_auth_methods_supported";
+    for (list, methods, sent) in [
+        (LIST, json!(["client_secret_basic"]), 2),
+        (OWN, json!(["client_secret_basic"]), 2),
+        (OWN, json!(["private_key_jwt"]), 0),
+        (OWN, json!(null), 2),
+        (OWN, json!([]), 2),
+        // A malformed list prevents only the use that needs it.
+        (OWN, json!("client_secret_basic"), 0),
+        (OTHER, json!(["private_key_jwt"]), 2),
+        (OTHER, json!(7), 2),
     ] {
         let server = Server::new();
         let endpoint = format!("{ISSUER}/revoke");
-        server.set_metadata(&json!({ "revocation_endpoint": endpoint, list: [method] }));
+        let name = format!("{list} {methods}");
+        server.set_metadata(&json!({ "revocation_endpoint": endpoint, list: methods }));
         let (flow, record) = sign_in(&server).await;
         flow.revoke(&record).await;
-        assert_eq!(server.requests("/revoke").len(), sent, "{list} {method}");
+        assert_eq!(server.requests("/revoke").len(), sent, "{name}");
     }
 }
 
