@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 use super::settings::Flow;
 use crate::clock::within;
 use crate::issuer::{EndpointError, describe};
-use crate::protocol::endpoint::Endpoint;
+use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::json::parse_object;
 use crate::record::{SessionRecord, SessionTokens};
 use crate::telemetry::may_log;
@@ -48,7 +48,7 @@ impl Flow {
     async fn revoke_all(&self, tokens: &SessionTokens) -> Result<(), Cow<'static, str>> {
         let metadata = self.server.metadata().await;
         let metadata = metadata.map_err(|error| error.to_string())?;
-        let endpoint = match self.client.endpoint(&metadata, Endpoint::Revocation) {
+        let endpoint = match self.client.endpoint(&metadata, ServerEndpoint::Revocation) {
             Ok(endpoint) => endpoint,
             Err(error @ EndpointError::Missing(_)) => {
                 self.warn_of_missing_endpoint(&error);

@@ -10,7 +10,7 @@ use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
 use crate::clock::{seconds_after, unix_seconds};
 use crate::issuer::{AuthenticationContext, EndpointError, FormParameters};
-use crate::protocol::endpoint::Endpoint;
+use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::token_response::TokenResponse;
 use crate::protocol::{Metadata, form};
 
@@ -92,7 +92,7 @@ impl Flow {
 
     /// Returns the token endpoint, if it supports the authentication method of the client.
     pub(super) fn token_endpoint<'m>(&self, metadata: &'m Metadata) -> Result<&'m str, FlowError> {
-        let endpoint = self.client.endpoint(metadata, Endpoint::Token);
+        let endpoint = self.client.endpoint(metadata, ServerEndpoint::Token);
         endpoint.map_err(|error| {
             let code = match error {
                 EndpointError::Missing(_) => "no_token_endpoint",

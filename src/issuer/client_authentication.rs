@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::client::{Authentication, Client};
 use super::client_assertion::{self, ASSERTION_TYPE, AuthenticationContext};
-use crate::protocol::endpoint::Endpoint;
+use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::form::encode_component;
 use crate::protocol::sanitize::log_safe;
 use crate::protocol::{ClientSecret, Metadata};
@@ -22,7 +22,7 @@ pub(crate) type FormParameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum EndpointError {
     #[error("the metadata has no {}{}", .0.name(), setting_of(*.0))]
-    Missing(Endpoint),
+    Missing(ServerEndpoint),
     #[error(
         "{list} of the metadata is [{listed}], expected {method:?}; use another constructor of `Client`, or \
          `Client::with_unlisted_method` if the list is wrong"
@@ -35,11 +35,13 @@ pub(crate) enum EndpointError {
 }
 
 /// Names the setting that replaces a missing member.
-fn setting_of(endpoint: Endpoint) -> &'static str {
+fn setting_of(endpoint: ServerEndpoint) -> &'static str {
     match endpoint {
-        Endpoint::Introspection => "; set it with `IntrospectionVerifier::with_endpoint`",
-        Endpoint::Revocation => "; set it with `AuthorizationServer::with_revocation_endpoint`",
-        Endpoint::Token | Endpoint::UserInfo => {
+        ServerEndpoint::Introspection => "; set it with `IntrospectionVerifier::with_endpoint`",
+        ServerEndpoint::Revocation => {
+            "; set it with `AuthorizationServer::with_revocation_endpoint`"
+        }
+        ServerEndpoint::Token | ServerEndpoint::UserInfo => {
             "; set it with `AuthorizationServer::with_metadata`"
         }
     }
@@ -99,7 +101,7 @@ impl Client {
     pub(crate) fn endpoint<'m>(
         &self,
         metadata: &'m Metadata,
-        endpoint: Endpoint,
+        endpoint: ServerEndpoint,
     ) -> Result<&'m str, EndpointError> {
         let url = metadata.endpoint(endpoint, self.has_certificate());
         let url = url.ok_or(EndpointError::Missing(endpoint))?;
@@ -109,7 +111,11 @@ impl Client {
 
     /// A server without a list, a client without credentials and one with a certificate are always accepted: servers
     /// do not list these methods reliably.
-    fn check_method(&self, metadata: &Metadata, endpoint: Endpoint) -> Result<(), EndpointError> {
+    fn check_method(
+        &self,
+        metadata: &Metadata,
+        endpoint: ServerEndpoint,
+    ) -> Result<(), EndpointError> {
         let method = match &self.authentication {
             Authentication::Basic(_) => "client_secret_basic",
             Authentication::Post(_) => "client_secret_post",

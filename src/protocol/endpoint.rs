@@ -4,14 +4,14 @@ use super::json::{Json, Object};
 
 /// An endpoint that receives requests of a client directly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub(crate) enum ServerEndpoint {
     Token,
     Introspection,
     Revocation,
     UserInfo,
 }
 
-impl Endpoint {
+impl ServerEndpoint {
     /// Returns the name of the member of the metadata.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Endpoint {
 
 /// `mtls_endpoint_aliases`: the addresses for connections with a client certificate (RFC 8705 §5).
 #[derive(Clone, Debug, Default)]
-pub(super) struct MtlsAliases(Vec<(Endpoint, String)>);
+pub(super) struct MtlsAliases(Vec<(ServerEndpoint, String)>);
 
 impl MtlsAliases {
     pub(super) fn read(metadata: &Object<'_>) -> Self {
@@ -43,24 +43,24 @@ impl MtlsAliases {
         let Some(aliases) = aliases.and_then(Json::as_object) else {
             return Self::default();
         };
-        let read = |endpoint: Endpoint| {
+        let read = |endpoint: ServerEndpoint| {
             let url = aliases.member(endpoint.name())?.as_str()?;
             (!url.is_empty()).then(|| (endpoint, url.to_owned()))
         };
         let endpoints = [
-            Endpoint::Token,
-            Endpoint::Introspection,
-            Endpoint::Revocation,
-            Endpoint::UserInfo,
+            ServerEndpoint::Token,
+            ServerEndpoint::Introspection,
+            ServerEndpoint::Revocation,
+            ServerEndpoint::UserInfo,
         ];
         Self(endpoints.into_iter().filter_map(read).collect())
     }
 
-    pub(super) fn remove(&mut self, endpoint: Endpoint) {
+    pub(super) fn remove(&mut self, endpoint: ServerEndpoint) {
         self.0.retain(|(other, _)| *other != endpoint);
     }
 
-    pub(super) fn get(&self, endpoint: Endpoint) -> Option<&str> {
+    pub(super) fn get(&self, endpoint: ServerEndpoint) -> Option<&str> {
         let found = self.0.iter().find(|(other, _)| *other == endpoint);
         found.map(|(_, url)| url.as_str())
     }

@@ -1,6 +1,6 @@
 //! Authorization server metadata (RFC 8414 §2, OpenID Connect Discovery §3).
 
-use super::endpoint::{Endpoint, MtlsAliases};
+use super::endpoint::{MtlsAliases, ServerEndpoint};
 use super::json::{InvalidJson, Json, Object, parse_object};
 
 /// The metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3).
@@ -87,9 +87,12 @@ impl Metadata {
             )?,
             introspection_endpoint_auth_methods_supported: methods(
                 &object,
-                Endpoint::Introspection,
+                ServerEndpoint::Introspection,
             ),
-            revocation_endpoint_auth_methods_supported: methods(&object, Endpoint::Revocation),
+            revocation_endpoint_auth_methods_supported: methods(
+                &object,
+                ServerEndpoint::Revocation,
+            ),
             mtls_endpoint_aliases: MtlsAliases::read(&object),
             authorization_response_iss_parameter_supported: matches!(
                 object.member("authorization_response_iss_parameter_supported"),
@@ -145,7 +148,8 @@ impl Metadata {
     #[must_use]
     pub fn with_revocation_endpoint(mut self, url: impl Into<String>) -> Self {
         self.revocation_endpoint = Some(url.into());
-        self.mtls_endpoint_aliases.remove(Endpoint::Revocation);
+        self.mtls_endpoint_aliases
+            .remove(ServerEndpoint::Revocation);
         self
     }
 
@@ -231,27 +235,29 @@ impl Metadata {
 
     /// Returns the address of an endpoint. A client with a certificate must use the alias, if there is one (RFC 8705
     /// §5): at the other address the server does not ask for the certificate.
-    pub(crate) fn endpoint(&self, endpoint: Endpoint, has_certificate: bool) -> Option<&str> {
+    pub(crate) fn endpoint(&self, endpoint: ServerEndpoint, has_certificate: bool) -> Option<&str> {
         let alias = self.mtls_endpoint_aliases.get(endpoint);
         alias
             .filter(|_| has_certificate)
             .or_else(|| match endpoint {
-                Endpoint::Token => self.token_endpoint(),
-                Endpoint::Introspection => self.introspection_endpoint(),
-                Endpoint::Revocation => self.revocation_endpoint(),
-                Endpoint::UserInfo => self.userinfo_endpoint(),
+                ServerEndpoint::Token => self.token_endpoint(),
+                ServerEndpoint::Introspection => self.introspection_endpoint(),
+                ServerEndpoint::Revocation => self.revocation_endpoint(),
+                ServerEndpoint::UserInfo => self.userinfo_endpoint(),
             })
     }
 
     /// Returns the authentication methods that the server lists for an endpoint.
-    pub(crate) fn auth_methods(&self, endpoint: Endpoint) -> Option<&[String]> {
+    pub(crate) fn auth_methods(&self, endpoint: ServerEndpoint) -> Option<&[String]> {
         let listed = match endpoint {
-            Endpoint::Token => self.token_endpoint_auth_methods_supported(),
-            Endpoint::Introspection => self
+            ServerEndpoint::Token => self.token_endpoint_auth_methods_supported(),
+            ServerEndpoint::Introspection => self
                 .introspection_endpoint_auth_methods_supported
                 .as_deref(),
-            Endpoint::Revocation => self.revocation_endpoint_auth_methods_supported.as_deref(),
-            Endpoint::UserInfo => None,
+            ServerEndpoint::Revocation => {
+                self.revocation_endpoint_auth_methods_supported.as_deref()
+            }
+            ServerEndpoint::UserInfo => None,
         };
         listed.filter(|listed| !listed.is_empty())
     }
@@ -280,7 +286,7 @@ fn list(object: &Object<'_>, name: &str) -> Result<Option<Vec<String>>, InvalidJ
 
 /// Reads the authentication methods of an endpoint. A malformed list has no known method, so that no secret is sent
 /// there; it does not affect uses of the metadata that do not need the endpoint.
-fn methods(object: &Object<'_>, endpoint: Endpoint) -> Option<Vec<String>> {
+fn methods(object: &Object<'_>, endpoint: ServerEndpoint) -> Option<Vec<String>> {
     let name = endpoint.auth_methods_name();
     match object.member(name)? {
         Json::Null => None,

@@ -12,7 +12,7 @@ use super::settings::Settings;
 use crate::clock::unix_seconds;
 use crate::crypto::same_media_type;
 use crate::issuer::{AuthenticationContext, FetchBudget, FormParameters, retry_after};
-use crate::protocol::endpoint::Endpoint;
+use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::{AccessToken, form};
 use crate::random::Random;
 use crate::token::error::VerifyError;
@@ -39,7 +39,9 @@ pub(super) async fn introspect(
             metadata = settings.server.metadata().await;
             let metadata = metadata.as_deref();
             let metadata = metadata.map_err(IntrospectionFailure::no_metadata)?;
-            let url = settings.client.endpoint(metadata, Endpoint::Introspection);
+            let url = settings
+                .client
+                .endpoint(metadata, ServerEndpoint::Introspection);
             url.map_err(|error| IntrospectionFailure::Configuration(error.to_string()))?
         }
     };
