@@ -90,6 +90,14 @@ impl<'a> Now<'a> {
         self.read(&self.monotonic, clock, |clock| clock.monotonic())
     }
 
+    /// Returns the time on both clocks.
+    pub(crate) fn both(&self, clock: &SharedClock) -> BothClocks {
+        BothClocks {
+            monotonic: self.monotonic(clock),
+            wall: self.unix_seconds(clock),
+        }
+    }
+
     fn read<T: Copy>(
         &self,
         known: &Cell<Option<T>>,
@@ -134,8 +142,11 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// How far the wall clocks of two replicas may be apart.
 pub(crate) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// A point in time on both clocks, for what must not expire early if the wall clock is set forward, nor be valid again
-/// if it is set back: it has passed when both clocks have passed it.
+/// A point in time on both clocks. They differ after the wall clock was set, and after the machine was suspended: the
+/// monotonic clock of Linux then stands still.
+///
+/// What protects from a replay must not expire early: it ends when both clocks have [passed](Self::has_passed) its end.
+/// What was fetched must not stay valid too long: its [age](Self::age) is the larger one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BothClocks {
     pub(crate) monotonic: Duration,
@@ -156,6 +167,12 @@ impl BothClocks {
             monotonic: self.monotonic.saturating_add(duration),
             wall: seconds_after(self.wall, duration),
         }
+    }
+
+    /// Returns the larger of the times that have passed on each clock. A wall clock that was set back changes nothing.
+    pub(crate) fn age(self, now: Self) -> Duration {
+        let monotonic = now.monotonic.saturating_sub(self.monotonic);
+        monotonic.max(time_until(now.wall, self.wall))
     }
 
     pub(crate) fn has_passed(self, now: Self) -> bool {
@@ -237,6 +254,25 @@ pub(crate) mod tests {
 
         fn sleep(&self, _: Duration) -> Sleep {
             Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn the_age_is_that_of_the_clock_that_advanced_further() {
+        let at = |monotonic, wall| BothClocks {
+            monotonic: Duration::from_secs(monotonic),
+            wall,
+        };
+        for (now, age) in [
+            (at(100, 1000), 0),
+            (at(105, 1005), 5),
+            // The machine was suspended.
+            (at(105, 4605), 3605),
+            // The wall clock was set back.
+            (at(105, 5), 5),
+            (at(100, i64::MIN), 0),
+        ] {
+            assert_eq!(at(100, 1000).age(now), Duration::from_secs(age), "{now:?}");
         }
     }
 

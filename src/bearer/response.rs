@@ -149,7 +149,9 @@ fn log(refusal: &Refusal, status: StatusCode) {
         },
         other => other,
     };
-    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+    // The failure behind `Refusal::Token` was logged where it happened.
+    let is_logged = matches!(refusal, Refusal::Token(_));
+    if status == StatusCode::INTERNAL_SERVER_ERROR && !is_logged {
         let detail = match refusal {
             Refusal::MissingLayer(text) => *text,
             _ => "",

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::issuer::{BackChannelError, Unavailable};
+use crate::issuer::{BackChannelError, Client, Unavailable, describe};
 use crate::protocol::OAuthErrorCode;
 use crate::protocol::authorization_response::InvalidAuthorizationResponse;
 use crate::protocol::token_response::TokenResponseError;
@@ -183,6 +183,25 @@ impl FlowError {
         Self {
             retry_after: field.or(self.retry_after),
             ..self
+        }
+    }
+
+    /// Adds the endpoint to the message, for the log.
+    pub(super) fn at_endpoint(self, url: &str) -> Self {
+        Self {
+            message: describe("POST", url, &self.message, "").into(),
+            ..self
+        }
+    }
+
+    /// Adds what an operator can try, if the authorization server rejected the credentials of the client.
+    pub(super) fn with_advice_for(self, client: &Client) -> Self {
+        match self.oauth_error() {
+            Some(OAuthErrorCode::InvalidClient) => Self {
+                message: format!("{}{}", self.message, client.rejection_advice()).into(),
+                ..self
+            },
+            _ => self,
         }
     }
 

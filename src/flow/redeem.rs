@@ -57,7 +57,7 @@ impl Flow {
                 }
                 _ => RedemptionOutcome::Unknown,
             },
-            error: error.into(),
+            error: FlowError::from(error).with_advice_for(&self.client),
         })
     }
 }

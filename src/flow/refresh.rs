@@ -116,10 +116,15 @@ impl Flow {
                 });
             }
             Err(TokenRequestError::NoResponse(error)) => {
-                return Err(RefreshFailure::Unclear(error.into()));
+                return Err(RefreshFailure::Unclear(error));
             }
         };
-        let tokens = read(&response)?;
+        let tokens = read(&response).map_err(|failure| match failure {
+            RefreshFailure::Misconfigured(error) => {
+                RefreshFailure::Misconfigured(error.with_advice_for(&self.client))
+            }
+            failure => failure,
+        })?;
         self.check(record, tokens).await
     }
 

@@ -1,18 +1,22 @@
 //! Revocation of the tokens of an ended session (RFC 7009).
 
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
+use tracing::Instrument as _;
 
 use super::settings::Flow;
 use crate::clock::within;
+use crate::issuer::{EndpointError, describe};
+use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::json::parse_object;
-use crate::record::SessionRecord;
+use crate::record::{SessionRecord, SessionTokens};
 use crate::telemetry::may_log;
 
-/// Maximum time for both requests.
-const REVOCATION_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a sign-out waits for both requests.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The result of a revocation request.
 enum RevocationResult {
@@ -29,30 +33,29 @@ impl Flow {
     /// also invalidate the access tokens of the same grant (RFC 7009 §2.1).
     ///
     /// Never retries, not even on 503: the session has ended in any case, its tokens are deleted here and expire
-    /// at the authorization server. Sends no request if the server has no revocation endpoint. Takes at most two
-    /// seconds.
+    /// at the authorization server. Waits at most two seconds; the requests continue in a task of their own.
     pub(crate) async fn revoke(&self, record: &SessionRecord) {
-        let revocation = self.revoke_all(record);
-        let reason = match within(&**self.clock(), REVOCATION_TIMEOUT, revocation).await {
-            Some(Ok(())) => return,
-            Some(Err(reason)) => reason,
-            None => Cow::Borrowed("the request timed out"),
+        let (flow, tokens) = (self.clone(), record.tokens().clone());
+        let revocation = async move {
+            if let Err(reason) = flow.revoke_all(&tokens).await {
+                log_failure(&reason);
+            }
         };
-        if may_log("revocation_failed", "") {
-            tracing::warn!(
-                name: "revocation_failed", target: "tower_oauth::login", %reason,
-                "failed to revoke the tokens of a session"
-            );
-        }
+        let revocation = tokio::spawn(revocation.in_current_span());
+        within(&**self.clock(), WAIT_TIMEOUT, revocation).await;
     }
 
-    async fn revoke_all(&self, record: &SessionRecord) -> Result<(), Cow<'static, str>> {
+    async fn revoke_all(&self, tokens: &SessionTokens) -> Result<(), Cow<'static, str>> {
         let metadata = self.server.metadata().await;
         let metadata = metadata.map_err(|error| error.to_string())?;
-        let Some(endpoint) = metadata.revocation_endpoint() else {
-            return Ok(());
+        let endpoint = match self.client.endpoint(&metadata, ServerEndpoint::Revocation) {
+            Ok(endpoint) => endpoint,
+            Err(error @ EndpointError::Missing(_)) => {
+                self.warn_of_missing_endpoint(&error);
+                return Ok(());
+            }
+            Err(error) => return Err(error.to_string().into()),
         };
-        let tokens = record.tokens();
         let refresh_token = tokens.refresh_token.as_ref();
         let refresh_token = refresh_token.map(|token| (token.expose(), "refresh_token"));
         let access_token = (tokens.access_token.expose(), "access_token");
@@ -63,10 +66,25 @@ impl Flow {
                     name: "revocation_unsupported", target: "tower_oauth::login", hint,
                     "the authorization server does not revoke tokens of this type"
                 ),
-                RevocationResult::Failed(reason) => return Err(reason),
+                RevocationResult::Failed(found) => {
+                    return Err(describe("POST", endpoint, found, "").into());
+                }
             }
         }
         Ok(())
+    }
+
+    /// Logs once that tokens cannot be revoked.
+    fn warn_of_missing_endpoint(&self, error: &EndpointError) {
+        if !self.missing_revocation_logged.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                name: "revocation_endpoint_missing",
+                target: "tower_oauth::login",
+                issuer = self.server.issuer(),
+                %error,
+                "the tokens of ended sessions are not revoked and stay valid until they expire"
+            );
+        }
     }
 
     /// Sends a revocation request, with client authentication as at the token endpoint (RFC 7009 §2.1).
@@ -94,10 +112,23 @@ impl Flow {
                 RevocationResult::Unsupported
             }
             status => {
-                let reason = format!("the response has status {}", status.as_u16());
-                RevocationResult::Failed(reason.into())
+                let advice = match status {
+                    StatusCode::UNAUTHORIZED => self.client.rejection_advice(),
+                    _ => "",
+                };
+                let found = format!("status {}, expected 200{advice}", status.as_u16());
+                RevocationResult::Failed(found.into())
             }
         }
+    }
+}
+
+fn log_failure(reason: &str) {
+    if may_log("revocation_failed", "") {
+        tracing::warn!(
+            name: "revocation_failed", target: "tower_oauth::login", reason,
+            "failed to revoke the tokens of a session"
+        );
     }
 }
 

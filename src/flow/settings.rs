@@ -1,5 +1,7 @@
 //! Configuration of the code flow.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use url::Url;
@@ -35,6 +37,7 @@ pub(crate) struct Flow {
     pub(super) end_session: Option<CustomEndSession>,
     pub(super) default_token_lifetime: Duration,
     pub(super) login_time_limit: Duration,
+    pub(super) missing_revocation_logged: Arc<AtomicBool>,
     random: Random,
 }
 
@@ -54,6 +57,13 @@ impl Flow {
         redirect_uri: &str,
     ) -> Result<Self, ConfigError> {
         client.check()?;
+        if !client.is_for_logins() {
+            return Err(ConfigError::Setting {
+                setting: "client",
+                value: client.id().to_owned(),
+                reason: "a bearer token authenticates a client only at the introspection endpoint",
+            });
+        }
         let mut scopes = ScopeSet::default();
         scopes.insert("openid");
         let redirect_url = redirect_target("redirect URI", redirect_uri)?;
@@ -69,6 +79,7 @@ impl Flow {
             end_session: None,
             default_token_lifetime: DEFAULT_TOKEN_LIFETIME,
             login_time_limit: DEFAULT_LOGIN_TIME_LIMIT,
+            missing_revocation_logged: Arc::default(),
             random: Random::system(),
         })
     }

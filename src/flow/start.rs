@@ -6,7 +6,6 @@ use url::Url;
 
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
-use super::token_endpoint::token_endpoint;
 use super::transaction::{Destination, LoginSecret, StateDigest, Transaction};
 use crate::clock::unix_seconds;
 use crate::crypto::{base64url, digest};
@@ -54,7 +53,7 @@ impl Flow {
         let metadata = self.server.metadata().await?;
         check_pkce(&metadata)?;
         authorization_endpoint(&metadata)?;
-        token_endpoint(&metadata).map(|_| ())
+        self.token_endpoint(&metadata).map(|_| ())
     }
 
     /// Starts a login with this `state`, and a new `nonce` and code verifier of 256 bits each.

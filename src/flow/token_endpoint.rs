@@ -9,7 +9,8 @@ use http::{HeaderValue, Request, Response};
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
 use crate::clock::{seconds_after, unix_seconds};
-use crate::issuer::{AuthenticationContext, BackChannelError, FormParameters};
+use crate::issuer::{AuthenticationContext, EndpointError, FormParameters};
+use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::token_response::TokenResponse;
 use crate::protocol::{Metadata, form};
 
@@ -19,7 +20,7 @@ pub(super) enum TokenRequestError {
     /// The request was not sent.
     NotSent(FlowError),
     /// The request may have been sent, but no readable response was received.
-    NoResponse(BackChannelError),
+    NoResponse(FlowError),
 }
 
 impl From<FlowError> for TokenRequestError {
@@ -31,8 +32,7 @@ impl From<FlowError> for TokenRequestError {
 impl From<TokenRequestError> for FlowError {
     fn from(error: TokenRequestError) -> Self {
         match error {
-            TokenRequestError::NotSent(error) => error,
-            TokenRequestError::NoResponse(error) => error.into(),
+            TokenRequestError::NotSent(error) | TokenRequestError::NoResponse(error) => error,
         }
     }
 }
@@ -44,16 +44,16 @@ impl Flow {
         parameters: FormParameters<'_>,
     ) -> Result<Response<Bytes>, TokenRequestError> {
         let metadata = self.server.metadata().await.map_err(FlowError::from)?;
-        let request = self.authenticated_form(token_endpoint(&metadata)?, parameters)?;
-        self.server
-            .send(request)
-            .await
-            .map_err(|error| match error {
-                BackChannelError::Insecure
-                | BackChannelError::Missing
-                | BackChannelError::NotSent(_) => TokenRequestError::NotSent(error.into()),
-                _ => TokenRequestError::NoResponse(error),
-            })
+        let endpoint = self.token_endpoint(&metadata)?;
+        let request = self.authenticated_form(endpoint, parameters)?;
+        self.server.send(request).await.map_err(|error| {
+            let is_not_sent = error.is_not_sent();
+            let error = FlowError::from(error).at_endpoint(endpoint);
+            match is_not_sent {
+                true => TokenRequestError::NotSent(error),
+                false => TokenRequestError::NoResponse(error),
+            }
+        })
     }
 
     /// Creates a form request with client authentication (RFC 6749 §2.3). A client assertion is new for each
@@ -90,6 +90,18 @@ impl Flow {
             })
     }
 
+    /// Returns the token endpoint, if it supports the authentication method of the client.
+    pub(super) fn token_endpoint<'m>(&self, metadata: &'m Metadata) -> Result<&'m str, FlowError> {
+        let endpoint = self.client.endpoint(metadata, ServerEndpoint::Token);
+        endpoint.map_err(|error| {
+            let code = match error {
+                EndpointError::Missing(_) => "no_token_endpoint",
+                EndpointError::Method { .. } => "client_authentication_unsupported",
+            };
+            FlowError::new(FlowErrorKind::Configuration, code, error.to_string())
+        })
+    }
+
     /// Returns when the access token and the refresh token of a response expire. Without `expires_in`, the lifetime
     /// of the access token is unknown and not unlimited (RFC 6749 §5.1).
     pub(super) fn expiry_of(&self, tokens: &TokenResponse, now: i64) -> (i64, Option<i64>) {
@@ -100,14 +112,4 @@ impl Flow {
             tokens.refresh_expires_in.map(after),
         )
     }
-}
-
-pub(super) fn token_endpoint(metadata: &Metadata) -> Result<&str, FlowError> {
-    metadata.token_endpoint().ok_or_else(|| {
-        FlowError::new(
-            FlowErrorKind::Configuration,
-            "no_token_endpoint",
-            "the metadata of the authorization server has no token endpoint",
-        )
-    })
 }

@@ -12,6 +12,7 @@ use super::settings::Flow;
 use crate::crypto::DEFAULT_ALGORITHMS;
 use crate::issuer::{BackChannelError, FetchBudget, Unavailable};
 use crate::protocol::AccessToken;
+use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::json::parse_object;
 use crate::record::Email;
 use crate::token::id_token::{LEEWAY, is_id_token_type};
@@ -123,7 +124,7 @@ impl Flow {
     ) -> Result<UserInfo, UserInfoError> {
         let metadata = self.server.metadata().await?;
         let endpoint = metadata
-            .userinfo_endpoint()
+            .endpoint(ServerEndpoint::UserInfo, self.client.has_certificate())
             .ok_or(UserInfoError::NoUserInfo)?;
         let request = userinfo_request(endpoint, token)?;
         let response = self.server.send(request).await?;

@@ -1,6 +1,7 @@
 //! The back channel: direct requests to the authorization server, with a timeout and a size limit.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(super) type BackChannelService =
 #[derive(Clone)]
 pub(super) struct BackChannelClient {
     service: Option<BackChannelService>,
+    /// Of a configured service, which cannot be compared.
+    identity: Option<Arc<()>>,
     clock: SharedClock,
     http: HttpPolicy,
 }
@@ -51,6 +54,7 @@ impl BackChannelClient {
     ) -> Self {
         Self {
             service,
+            identity: None,
             clock,
             http,
         }
@@ -63,12 +67,26 @@ impl BackChannelClient {
         S::Future: Send,
     {
         self.service = Some(BoxCloneSyncService::new(service.map_err(Into::into)));
+        self.with_identity(Arc::default())
+    }
+
+    pub(super) fn with_identity(mut self, identity: Arc<()>) -> Self {
+        self.identity = Some(identity);
         self
     }
 
     pub(super) fn with_clock(mut self, clock: SharedClock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// Returns whether both send requests in the same way.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let is_same_service = match (&self.identity, &other.identity) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        is_same_service && self.http == other.http
     }
 
     /// Returns whether requests may be sent to `url`: https, or http if the issuer permits it, and without a user name. URLs come from the metadata, which must not redirect credentials to an insecure endpoint.

@@ -1,21 +1,8 @@
 //! The client registration of this application and its client authentication (RFC 6749 §2).
 
-use std::borrow::Cow;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
-use zeroize::Zeroizing;
-
-use super::client_assertion::{self, ASSERTION_TYPE, AuthenticationContext};
 use crate::config_error::ConfigError;
 use crate::crypto::SigningKey;
 use crate::protocol::ClientSecret;
-use crate::protocol::form::encode_component;
-use crate::random::RandomError;
-
-/// The form parameters of a request to the authorization server. They contain secrets.
-pub(crate) type FormParameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
 /// The client as registered at the authorization server ([RFC 6749 §2]), with its credentials.
 ///
@@ -32,24 +19,31 @@ pub(crate) type FormParameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
 /// [RFC 6749 §2]: https://www.rfc-editor.org/rfc/rfc6749#section-2
 #[derive(Clone, Debug)]
 pub struct Client {
-    id: String,
-    authentication: Authentication,
-    assertion_audience: Option<String>,
-    has_typed_assertions: bool,
+    pub(super) id: String,
+    pub(super) authentication: Authentication,
+    pub(super) assertion_audience: Option<String>,
+    pub(super) has_typed_assertions: bool,
+    /// Whether credentials are sent although the metadata does not list their method.
+    pub(super) may_be_unlisted: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Authentication {
+pub(super) enum Authentication {
     Basic(ClientSecret),
     Post(ClientSecret),
     PrivateKeyJwt(SigningKey),
     MutualTls,
+    /// Only at an introspection endpoint.
+    BearerToken(ClientSecret),
     None,
 }
 
 impl Client {
     /// Creates a client that sends its secret in the `Authorization` header: `client_secret_basic`
     /// ([RFC 6749 §2.3.1]), the default of most servers.
+    ///
+    /// Id and secret are form-encoded first, as the RFC requires. Some servers do not decode them and reject a secret
+    /// with characters such as `+`, `/`, `=` and `%`; use [`confidential_post`](Self::confidential_post) for these.
     ///
     /// [RFC 6749 §2.3.1]: https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1
     pub fn confidential(id: impl Into<String>, secret: impl Into<ClientSecret>) -> Self {
@@ -107,13 +101,45 @@ impl Client {
         Self::new(id.into(), Authentication::MutualTls)
     }
 
+    /// Creates a client that authenticates at the introspection endpoint with an access token of its own
+    /// ([RFC 7662 §2.1]). It cannot be used for logins.
+    ///
+    /// The token is sent as it is and never renewed. `id` is the client that the token was issued to: it is compared
+    /// with `aud` of signed responses.
+    ///
+    /// ```
+    /// use tower_oauth::{AuthorizationServer, BearerLayer, Client};
+    ///
+    /// let server = AuthorizationServer::new("https://id.example.com")?;
+    /// let client = Client::bearer_token("api", "a token from the environment");
+    /// # let client = Client::bearer_token("api", "23410913-abewfq.123483");
+    /// let layer = BearerLayer::introspect(&server, client, "https://api.example.com")?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// [RFC 7662 §2.1]: https://www.rfc-editor.org/rfc/rfc7662#section-2.1
+    pub fn bearer_token(id: impl Into<String>, token: impl Into<ClientSecret>) -> Self {
+        Self::new(id.into(), Authentication::BearerToken(token.into()))
+    }
+
     fn new(id: String, authentication: Authentication) -> Self {
         Self {
             id,
             authentication,
             assertion_audience: None,
             has_typed_assertions: false,
+            may_be_unlisted: false,
         }
+    }
+
+    /// Sends the credentials even if the metadata of the server lists other authentication methods only, such as
+    /// `token_endpoint_auth_methods_supported` without `client_secret_basic`.
+    ///
+    /// By default such a request fails as an error of the configuration before the secret is sent.
+    #[must_use]
+    pub fn with_unlisted_method(mut self) -> Self {
+        self.may_be_unlisted = true;
+        self
     }
 
     /// Sets `aud` of the assertions of [`private_key_jwt`](Self::private_key_jwt), for a server that requires the
@@ -158,6 +184,12 @@ impl Client {
                     reason: "it must not be empty or contain control characters, such as a line break",
                 })
             }
+            Authentication::BearerToken(token) if !is_b64token(token.expose()) => {
+                Err(ConfigError::Secret {
+                    setting: "bearer token",
+                    reason: "it must consist of letters, digits and `-._~+/`, with `=` only at its end",
+                })
+            }
             Authentication::PrivateKeyJwt(_)
                 if self
                     .assertion_audience
@@ -174,108 +206,32 @@ impl Client {
         }
     }
 
+    /// Returns whether the client can authenticate at the token endpoint.
+    pub(crate) fn is_for_logins(&self) -> bool {
+        !matches!(self.authentication, Authentication::BearerToken(_))
+    }
+
+    /// Returns whether the client authenticates with a TLS certificate.
+    pub(crate) fn has_certificate(&self) -> bool {
+        matches!(self.authentication, Authentication::MutualTls)
+    }
+
     /// Returns whether the client has no credentials.
     pub(crate) fn is_public(&self) -> bool {
         matches!(self.authentication, Authentication::None)
     }
+}
 
-    /// Adds the client id and the credentials to a request: to `parameters`, or to the `Authorization` header, whose
-    /// value it returns. A request has credentials in one of the two (RFC 6749 §2.3), never in the URL.
-    ///
-    /// Call it for every request, also when a request is retried: an assertion is valid once (RFC 7523 §3).
-    pub(crate) fn authenticate<'a>(
-        &'a self,
-        context: &AuthenticationContext<'_>,
-        parameters: &mut FormParameters<'a>,
-    ) -> Result<Option<HeaderValue>, RandomError> {
-        parameters.push(("client_id", Cow::Borrowed(&self.id)));
-        match &self.authentication {
-            Authentication::Basic(secret) => return Ok(Some(self.basic(secret))),
-            Authentication::Post(secret) => {
-                parameters.push(("client_secret", Cow::Borrowed(secret.expose())));
-            }
-            Authentication::PrivateKeyJwt(key) => {
-                let audience = self.assertion_audience.as_deref();
-                let assertion = client_assertion::create(
-                    &self.id,
-                    key,
-                    audience.unwrap_or(context.issuer),
-                    self.has_typed_assertions,
-                    context,
-                )?;
-                parameters.push(("client_assertion_type", Cow::Borrowed(ASSERTION_TYPE)));
-                parameters.push(("client_assertion", Cow::Owned(assertion)));
-            }
-            Authentication::MutualTls | Authentication::None => {}
-        }
-        Ok(None)
-    }
-
-    /// Returns the value of the `Authorization` header. Id and secret are form-encoded first (RFC 6749 §2.3.1), so
-    /// that a colon in the id does not end it.
-    fn basic(&self, secret: &ClientSecret) -> HeaderValue {
-        let user_pass = Zeroizing::new(format!(
-            "{}:{}",
-            encode_component(&self.id),
-            encode_component(secret.expose())
-        ));
-        let credentials =
-            Zeroizing::new(format!("Basic {}", STANDARD.encode(user_pass.as_bytes())));
-        // Base64 has only characters that are allowed in a field value.
-        let mut value = HeaderValue::from_str(&credentials)
-            .unwrap_or_else(|_| HeaderValue::from_static("Basic"));
-        value.set_sensitive(true);
-        value
-    }
+/// RFC 6750 §2.1.
+fn is_b64token(token: &str) -> bool {
+    let unpadded = token.trim_end_matches('=');
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    !unpadded.is_empty() && unpadded.bytes().all(is_allowed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
-
-    #[test]
-    fn each_method_sends_credentials_in_exactly_one_place() {
-        let secret = " %&+£€:";
-        for (client, header, body) in [
-            (
-                Client::confidential("a:b", secret),
-                Some("a%3Ab:+%25%26%2B%C2%A3%E2%82%AC%3A"),
-                &[("client_id", "a:b")][..],
-            ),
-            (
-                Client::confidential_post("a:b", secret),
-                None,
-                &[("client_id", "a:b"), ("client_secret", secret)],
-            ),
-            (Client::public("a:b"), None, &[("client_id", "a:b")]),
-            (Client::mutual_tls("a:b"), None, &[("client_id", "a:b")]),
-        ] {
-            let mut parameters = Vec::new();
-            let context = AuthenticationContext {
-                issuer: "https://id.example.test",
-                now: 0,
-                random: Random::system(),
-            };
-            let value = client.authenticate(&context, &mut parameters).unwrap();
-            let sent: Vec<_> = parameters
-                .iter()
-                .map(|(name, value)| (*name, &**value))
-                .collect();
-            assert_eq!(sent, body, "{client:?}");
-            assert!(value.as_ref().is_none_or(HeaderValue::is_sensitive));
-            let decoded = value.map(|value| {
-                let encoded = value
-                    .to_str()
-                    .unwrap()
-                    .strip_prefix("Basic ")
-                    .unwrap()
-                    .to_owned();
-                String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
-            });
-            assert_eq!(decoded.as_deref(), header, "{client:?}");
-        }
-    }
 
     #[test]
     fn invalid_ids_and_secrets_are_rejected_and_the_secret_is_not_in_the_error() {
@@ -287,5 +243,9 @@ mod tests {
             .unwrap_err();
         assert!(!error.to_string().contains("hush"));
         assert!(Client::confidential("a", "b £").check().is_ok());
+        for token in ["", "a b", "a=b", "a\n", "ä"] {
+            assert!(Client::bearer_token("a", token).check().is_err(), "{token}");
+        }
+        assert!(Client::bearer_token("a", "a-._~+/1==").check().is_ok());
     }
 }

@@ -39,6 +39,13 @@ impl AuthorizationServer {
         Self::from_settings(self.settings)
     }
 
+    /// Declares that handles with the same identity have the same back channel.
+    #[cfg(feature = "testing")]
+    pub(crate) fn with_back_channel_identity(mut self, identity: &Arc<()>) -> Self {
+        self.settings.channel = self.settings.channel.with_identity(Arc::clone(identity));
+        Self::from_settings(self.settings)
+    }
+
     /// Sends all requests to the authorization server with this client: for an egress proxy, a private CA, client
     /// certificates, or a host whose address differs from its name.
     ///

@@ -7,7 +7,7 @@ use super::back_channel::{BackChannelClient, TOTAL_TIMEOUT};
 use super::error::Unavailable;
 use super::fetch_error::FetchError;
 use super::settings::Settings;
-use crate::clock::{SharedClock, within};
+use crate::clock::{BothClocks, SharedClock, within};
 use crate::protocol::Metadata;
 use crate::protocol::sanitize::log_safe;
 use crate::single_flight::{SingleFlight, Waiter};
@@ -38,8 +38,8 @@ pub(super) struct MetadataSource {
 
 #[derive(Debug)]
 struct MetadataState {
-    /// The metadata and the time from which it is due for a refresh.
-    metadata: Option<(Arc<Metadata>, Duration)>,
+    /// The metadata and when it was fetched, or `None` if it is due for a refresh anyway.
+    metadata: Option<(Arc<Metadata>, Option<BothClocks>)>,
     last_failure: Option<(FetchError, Duration)>,
     /// The address that is configured, or had the document before.
     address: Option<String>,
@@ -63,7 +63,7 @@ impl MetadataSource {
             logs: LogLimits::per_minute(),
         };
         let metadata = configured.map(|metadata| Arc::new(source.with_configured(metadata)));
-        source.state.get_mut().metadata = metadata.map(|metadata| (metadata, Duration::MAX));
+        source.state.get_mut().metadata = metadata.map(|metadata| (metadata, None));
         source
     }
 
@@ -115,14 +115,16 @@ impl MetadataSource {
     /// Returns the cached metadata and whether it is due for a refresh.
     fn cached(&self) -> Option<(Arc<Metadata>, bool)> {
         let state = self.state.lock();
-        let (metadata, due_at) = state.metadata.as_ref()?;
-        Some((Arc::clone(metadata), self.clock.monotonic() >= *due_at))
+        let (metadata, fetched_at) = state.metadata.as_ref()?;
+        let now = BothClocks::now(&*self.clock);
+        let is_due = fetched_at.is_none_or(|fetched_at| fetched_at.age(now) >= METADATA_TTL);
+        Some((Arc::clone(metadata), is_due && !self.is_static))
     }
 
     /// Marks the metadata as due for a refresh, after a request to one of its endpoints failed.
     pub(super) fn mark_stale(&self) {
-        if let (false, Some((_, due_at))) = (self.is_static, &mut self.state.lock().metadata) {
-            *due_at = Duration::ZERO;
+        if let Some((_, fetched_at)) = &mut self.state.lock().metadata {
+            *fetched_at = None;
         }
     }
 
@@ -140,11 +142,12 @@ impl MetadataSource {
     async fn attempt(self: Arc<Self>) -> MetadataResult {
         let outcome = self.fetch().await;
         let outcome = outcome.map(|metadata| Arc::new(self.with_configured(metadata)));
-        let now = self.clock.monotonic();
+        let fetched_at = BothClocks::now(&*self.clock);
+        let now = fetched_at.monotonic;
         let mut state = self.state.lock();
         match &outcome {
             Ok(metadata) => {
-                state.metadata = Some((Arc::clone(metadata), now + METADATA_TTL));
+                state.metadata = Some((Arc::clone(metadata), Some(fetched_at)));
                 state.last_failure = None;
             }
             Err(error) => {

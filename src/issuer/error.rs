@@ -36,6 +36,11 @@ pub enum BackChannelError {
 }
 
 impl BackChannelError {
+    /// Returns whether nothing of the request was sent.
+    pub(crate) fn is_not_sent(&self) -> bool {
+        matches!(self, Self::Insecure | Self::Missing | Self::NotSent(_))
+    }
+
     /// Classifies the error of a service. It is `NotSent` only if the request certainly failed before it was sent.
     pub(super) fn classify(error: Box<dyn Error + Send + Sync>) -> Self {
         let error = match error.downcast::<Self>() {

@@ -10,7 +10,7 @@ use super::discovery::MetadataSource;
 use super::fetch_error::FetchError;
 use super::key_cache::CachedKeySet;
 use super::key_set::{KeySet, lifetime};
-use crate::clock::SharedClock;
+use crate::clock::{BothClocks, SharedClock};
 use crate::random::Random;
 use crate::telemetry::{self, LogLimits};
 
@@ -102,9 +102,10 @@ impl KeyFetcher {
             )
         })?;
         let response = self.channel.fetch_json(uri, KEY_SET_TYPES).await?;
-        let (fetched_at, lifetime) = (self.clock.monotonic(), lifetime(response.headers()));
+        let fetched_at = BothClocks::now(&*self.clock);
+        let lifetime = lifetime(response.headers());
         // Jitter, so that processes that started together do not keep refreshing together.
-        let refresh_after = lifetime.mul_f64(0.8 - 0.1 * self.random.fraction());
+        let refresh_age = lifetime.mul_f64(0.8 - 0.1 * self.random.fraction());
         let mut keys =
             KeySet::parse(response.body()).map_err(|reason| FetchError::unreadable(uri, reason))?;
         let generation = match previous {
@@ -117,7 +118,7 @@ impl KeyFetcher {
             generation,
             fetched_at,
             lifetime,
-            refresh_at: fetched_at + refresh_after,
+            refresh_age,
         }))
     }
 }

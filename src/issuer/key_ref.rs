@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::key_cache::nanoseconds;
 use super::key_set::SelectedKey;
 use super::key_source::KeySource;
 use crate::clock::Now;
@@ -46,11 +45,11 @@ impl KeyRef {
         let Some(source) = &self.source else {
             return KeyStatus::Current;
         };
-        let now = now.monotonic(&source.clock);
+        let now = now.both(&source.clock);
         // The key was last seen in the cached set, and the set is within its lifetime.
-        if nanoseconds(now) < source.cache.fresh_until.load(Ordering::Acquire)
-            && source.cache.generation.load(Ordering::Acquire)
-                == self.seen_in.load(Ordering::Relaxed)
+        if source
+            .cache
+            .is_fresh(self.seen_in.load(Ordering::Relaxed), now)
         {
             return KeyStatus::Current;
         }

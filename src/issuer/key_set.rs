@@ -6,9 +6,13 @@ use std::time::Duration;
 use super::error::KeyError;
 use crate::crypto::{Algorithm, Jwk, PublicKey};
 use crate::protocol::json::{Json, parse_object};
+use crate::telemetry::may_log;
 
 /// Bounds the work of parsing a key set. Further keys are ignored.
 const MAX_KEYS: usize = 128;
+
+/// How many keys are tried for a token without a key id.
+const MAX_CANDIDATES: usize = 3;
 
 /// The usable keys of one key set.
 #[derive(Debug, Default)]
@@ -72,7 +76,7 @@ impl KeySet {
     pub(super) fn still_selects(&self, selected: &SelectedKey) -> bool {
         let key_id = selected.key.key_id().filter(|_| selected.has_key_id);
         let found = self.key(key_id, selected.algorithm);
-        matches!(found, Some(Ok(current)) if Arc::ptr_eq(&current.key, &selected.key))
+        matches!(found, Some(Ok(current)) if current.iter().any(|key| key.is_same(selected)))
     }
 
     /// Returns a set that also has this key. Returns `None` if the set is full, or if another key has the same id
@@ -92,31 +96,45 @@ impl KeySet {
 
     /// Selects the key with this id and algorithm. Returns `None` if no key has this id: a newer key set may have one.
     ///
-    /// Keys are never tried one after the other: a token could be verified by a key that was not meant for it.
+    /// For a token without a key id these are all keys for the algorithm, if they are few: each further one is another
+    /// signature check for every invalid token. A key id that is present never falls back to other keys: a token could be
+    /// verified by a key that was not meant for it.
     pub(crate) fn key(
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Option<Result<SelectedKey, KeyError>> {
+    ) -> Option<Result<KeyCandidates, KeyError>> {
         let has_id = |key: &&Arc<Jwk>| key_id.is_none() || key.key_id() == key_id;
+        let select = |key: &Arc<Jwk>| SelectedKey {
+            key: Arc::clone(key),
+            algorithm,
+            has_key_id: key_id.is_some(),
+        };
         let mut matching = self
             .keys
             .iter()
             .filter(has_id)
             .filter(|key| key.for_algorithm(algorithm).is_some());
-        match (matching.next(), matching.next()) {
-            (Some(key), None) => Some(Ok(SelectedKey {
-                key: Arc::clone(key),
-                algorithm,
-                has_key_id: key_id.is_some(),
-            })),
-            (Some(_), Some(_)) => Some(Err(KeyError::Ambiguous)),
+        let Some(first) = matching.next() else {
             // RFC 8725 §3.1: a key is for one algorithm.
-            (None, _) if key_id.is_some() && self.keys.iter().any(|key| has_id(&key)) => {
-                Some(Err(KeyError::Unfit))
-            }
-            (None, _) => None,
+            let is_unfit = key_id.is_some() && self.keys.iter().any(|key| has_id(&key));
+            return is_unfit.then_some(Err(KeyError::Unfit));
+        };
+        let others: Vec<_> = matching.map(select).collect();
+        if others.is_empty() || (key_id.is_none() && others.len() < MAX_CANDIDATES) {
+            let first = select(first);
+            return Some(Ok(KeyCandidates { first, others }));
         }
+        if key_id.is_none() && may_log("key_id_missing", "") {
+            tracing::warn!(
+                name: "key_id_missing",
+                target: "tower_oauth::issuer",
+                keys = others.len() + 1,
+                limit = MAX_CANDIDATES,
+                "rejected a token without kid, because more keys of the key set fit than are tried"
+            );
+        }
+        Some(Err(KeyError::Ambiguous))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -124,7 +142,24 @@ impl KeySet {
     }
 }
 
+/// The keys that may have signed a token: one, unless the token has no `kid`.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyCandidates {
+    first: SelectedKey,
+    others: Vec<SelectedKey>,
+}
+
+impl KeyCandidates {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &SelectedKey> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
 impl SelectedKey {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.key, &other.key)
+    }
+
     pub(crate) fn public_key(&self) -> Option<&PublicKey> {
         self.key.for_algorithm(self.algorithm)
     }

@@ -16,8 +16,9 @@ use super::health::{Health, KeySetHealth};
 use super::key_cache::{CachedKeySet, KeyCache};
 use super::key_fetch::{Buckets, FetchBudget};
 use super::key_fetch::{KeyFetcher, KeySetResult, MAX_BACKOFF, backoff};
-use super::key_set::{MIN_LIFETIME, SelectedKey};
-use crate::clock::{Now, SharedClock, within};
+use super::key_recheck::Rechecks;
+use super::key_set::{KeyCandidates, MIN_LIFETIME};
+use crate::clock::{BothClocks, Now, SharedClock, within};
 use crate::crypto::Algorithm;
 use crate::single_flight::SingleFlight;
 use crate::sync::Mutex;
@@ -54,6 +55,7 @@ pub(super) struct KeySource {
 #[derive(Debug)]
 struct KeySourceState {
     buckets: Buckets,
+    rechecks: Rechecks,
     failures: u32,
     last_failure: Option<FetchFailure>,
     refresher: Option<JoinHandle<()>>,
@@ -71,6 +73,7 @@ impl KeySource {
     pub(super) fn new(fetcher: KeyFetcher, clock: SharedClock, outage_limit: Duration) -> Self {
         let state = KeySourceState {
             buckets: Buckets::new(clock.monotonic()),
+            rechecks: Rechecks::default(),
             failures: 0,
             last_failure: None,
             refresher: None,
@@ -94,8 +97,8 @@ impl KeySource {
         algorithm: Algorithm,
         budget: FetchBudget,
         now: &Now<'_>,
-    ) -> Verification<Result<SelectedKey, KeyError>> {
-        let key_set = self.current(now.monotonic(&self.clock));
+    ) -> Verification<Result<KeyCandidates, KeyError>> {
+        let key_set = self.current(now.both(&self.clock));
         if let Some(result) = key_set.and_then(|key_set| key_set.keys.key(key_id, algorithm)) {
             return Verification::Ready(result);
         }
@@ -106,7 +109,7 @@ impl KeySource {
                 return result;
             }
             // If the refresh takes too long, the stale key set is used.
-            let stale = source.usable(source.clock.monotonic());
+            let stale = source.usable(source.now());
             let stale = stale.and_then(|key_set| key_set.keys.key(key_id.as_deref(), algorithm));
             stale.unwrap_or_else(|| Err(unavailable("no response in time")))
         })
@@ -117,8 +120,8 @@ impl KeySource {
         key_id: Option<&str>,
         algorithm: Algorithm,
         budget: FetchBudget,
-    ) -> Result<SelectedKey, KeyError> {
-        let now = self.clock.monotonic();
+    ) -> Result<KeyCandidates, KeyError> {
+        let now = self.now();
         let key_set = match self.usable(now) {
             Some(key_set) if !self.is_overdue(&key_set, now) => key_set,
             stale => match (self.refresh().await, stale) {
@@ -133,8 +136,8 @@ impl KeySource {
         // follows it.
         loop {
             let start = |_| {
-                let now = self.clock.monotonic();
-                let is_allowed = self.state.lock().buckets.take(budget, now);
+                let now = self.now();
+                let is_allowed = self.state.lock().buckets.take(budget, now.monotonic);
                 match is_allowed {
                     true => Ok(Arc::clone(self).attempt()),
                     false => Err(self.error_without_fetch(now)),
@@ -156,7 +159,7 @@ impl KeySource {
 
     /// Returns the error for an unknown key if the budget is exhausted: the key does not exist if the set is recent.
     /// Otherwise it is not known whether it exists.
-    fn error_without_fetch(&self, now: Duration) -> KeyError {
+    fn error_without_fetch(&self, now: BothClocks) -> KeyError {
         match self.usable(now) {
             Some(key_set) if key_set.age(now) < UNKNOWN_KEY_TTL => KeyError::Unknown,
             _ => unavailable("too many unknown keys"),
@@ -166,13 +169,13 @@ impl KeySource {
     /// Waits for the fetch in flight, or for a new one.
     pub(super) async fn refresh(self: &Arc<Self>) -> KeySetResult {
         let start = |_| {
-            let now = self.clock.monotonic();
+            let now = self.now();
             // A fetch may have completed since the caller looked at the cache. Then there must not be a second one.
             if let Some(key_set) = self.cache.get().filter(|key_set| key_set.is_fresh(now)) {
                 return Err(Ok(key_set));
             }
             match &self.state.lock().last_failure {
-                Some(failure) if now.saturating_sub(failure.at) < FAILURE_TTL => {
+                Some(failure) if now.monotonic.saturating_sub(failure.at) < FAILURE_TTL => {
                     Err(Err(failure.error.clone()))
                 }
                 _ => Ok(Arc::clone(self).attempt()),
@@ -184,6 +187,23 @@ impl KeySource {
                 .await
                 .unwrap_or_else(|| Err(FetchError::canceled())),
             Err(known) => known,
+        }
+    }
+
+    /// Fetches the key set in the background, within limits, after a signature did not verify with any of these keys: one
+    /// may have been replaced under the same `kid`. The token must otherwise be one of this issuer for its recipient.
+    pub(super) fn recheck(self: &Arc<Self>, keys: &KeyCandidates) {
+        let Some(key_set) = self.cache.get() else {
+            return;
+        };
+        let mut is_allowed = false;
+        for key in keys.iter() {
+            let (now, mut state) = (self.clock.monotonic(), self.state.lock());
+            is_allowed |= state.rechecks.allow(key, key_set.lifetime, now);
+        }
+        if is_allowed {
+            let start = |_| Ok::<_, Infallible>(Arc::clone(self).attempt());
+            let Ok(_continues) = self.flight.join((), start);
         }
     }
 
@@ -238,23 +258,26 @@ impl KeySource {
     }
 
     fn until_refresh(&self) -> Duration {
-        let now = self.clock.monotonic();
-        let due_at = match (&self.state.lock().last_failure, self.cache.get()) {
-            (Some(failure), _) => failure.retry_at,
-            (None, Some(key_set)) => key_set.refresh_at,
-            (None, None) => now + MAX_BACKOFF,
-        };
-        due_at.saturating_sub(now)
+        let now = self.now();
+        match (&self.state.lock().last_failure, self.cache.get()) {
+            (Some(failure), _) => failure.retry_at.saturating_sub(now.monotonic),
+            (None, Some(key_set)) => key_set.refresh_age.saturating_sub(key_set.age(now)),
+            (None, None) => MAX_BACKOFF,
+        }
+    }
+
+    fn now(&self) -> BothClocks {
+        BothClocks::now(&*self.clock)
     }
 
     /// Returns the cached set if requests may use it without waiting for a refresh.
-    pub(super) fn current(&self, now: Duration) -> Option<Arc<CachedKeySet>> {
+    pub(super) fn current(&self, now: BothClocks) -> Option<Arc<CachedKeySet>> {
         let key_set = self.usable(now)?;
         (!self.is_overdue(&key_set, now)).then_some(key_set)
     }
 
     /// Returns the cached set unless it is past the outage limit.
-    fn usable(&self, now: Duration) -> Option<Arc<CachedKeySet>> {
+    fn usable(&self, now: BothClocks) -> Option<Arc<CachedKeySet>> {
         let key_set = self.cache.get()?;
         (key_set.age(now) < key_set.lifetime + self.outage_limit).then_some(key_set)
     }
@@ -262,12 +285,12 @@ impl KeySource {
     /// Returns whether a set is past its lifetime although no refresh failed: the background task did not run, for
     /// example because the machine was suspended. A key may have been withdrawn in the meantime, so requests
     /// wait for a refresh.
-    fn is_overdue(&self, key_set: &CachedKeySet, now: Duration) -> bool {
+    fn is_overdue(&self, key_set: &CachedKeySet, now: BothClocks) -> bool {
         !key_set.is_fresh(now) && self.state.lock().last_failure.is_none()
     }
 
     pub(super) fn health(&self) -> Health {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let key_set = self.cache.get();
         let state = self.state.lock();
         let last_error = state.last_failure.as_ref();

@@ -11,6 +11,7 @@
 mod back_channel;
 mod client;
 mod client_assertion;
+mod client_authentication;
 mod configure;
 mod discovery;
 mod error;
@@ -18,6 +19,7 @@ mod fetch_error;
 mod health;
 mod key_cache;
 mod key_fetch;
+mod key_recheck;
 mod key_ref;
 mod key_set;
 mod key_source;
@@ -33,16 +35,17 @@ mod wycheproof;
 
 pub(crate) use back_channel::{is_loopback, retry_after};
 pub use client::Client;
-pub(crate) use client::FormParameters;
 pub(crate) use client_assertion::AuthenticationContext;
+pub(crate) use client_authentication::{EndpointError, FormParameters};
 pub(crate) use error::KeyError;
 pub use error::{BackChannelError, Unavailable};
+pub(crate) use fetch_error::describe;
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_fetch::FetchBudget;
 pub(crate) use key_ref::{KeyRef, KeyStatus};
 #[cfg(fuzzing)]
 pub(crate) use key_set::KeySet;
-pub(crate) use key_set::SelectedKey;
+pub(crate) use key_set::{KeyCandidates, SelectedKey};
 #[cfg(all(test, feature = "relay"))]
 pub(crate) use renewable::UNRESPONSIVE_AFTER;
 #[cfg(feature = "relay")]

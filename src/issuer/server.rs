@@ -12,7 +12,7 @@ use super::error::{BackChannelError, KeyError, Unavailable};
 use super::health::{Health, KeySetHealth};
 use super::key_fetch::{FetchBudget, KeyFetcher};
 use super::key_ref::KeyRef;
-use super::key_set::SelectedKey;
+use super::key_set::{KeyCandidates, SelectedKey};
 use super::key_source::KeySource;
 use super::settings::Settings;
 use crate::ConfigError;
@@ -171,6 +171,18 @@ impl AuthorizationServer {
         }
     }
 
+    /// Returns whether this is another handle of the same server: issuer, metadata address, back channel and the other
+    /// settings are the same, and nothing is configured instead of fetched.
+    pub(crate) fn may_take_over(&self, previous: &Self) -> bool {
+        !Arc::ptr_eq(&self.keys, &previous.keys) && self.settings.fetches_as(&previous.settings)
+    }
+
+    /// Uses the cached metadata and keys of `previous`.
+    pub(crate) fn take_over(&mut self, previous: &Self) {
+        self.metadata = Arc::clone(&previous.metadata);
+        self.keys = Arc::clone(&previous.keys);
+    }
+
     pub(crate) fn clock(&self) -> &SharedClock {
         &self.settings.clock
     }
@@ -201,10 +213,17 @@ impl AuthorizationServer {
         algorithm: Algorithm,
         budget: FetchBudget,
         now: &Now<'_>,
-    ) -> Verification<Result<SelectedKey, KeyError>> {
+    ) -> Verification<Result<KeyCandidates, KeyError>> {
         match &self.settings.static_keys {
             Some(keys) => Verification::Ready(keys.key(key_id, algorithm)),
             None => self.keys.key(key_id, algorithm, budget, now),
+        }
+    }
+
+    /// Fetches the key set in the background, within limits, after a signature did not verify with these keys.
+    pub(crate) fn recheck(&self, keys: &KeyCandidates) {
+        if self.settings.static_keys.is_none() {
+            self.keys.recheck(keys);
         }
     }
 

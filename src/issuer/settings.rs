@@ -40,6 +40,18 @@ impl Settings {
             outage_limit: DEFAULT_OUTAGE_LIMIT,
         }
     }
+
+    /// Returns whether metadata and keys are fetched in the same way.
+    pub(super) fn fetches_as(&self, other: &Self) -> bool {
+        let is_fetched = |one: &Self| one.static_metadata.is_none() && one.static_keys.is_none();
+        is_fetched(self)
+            && is_fetched(other)
+            && self.issuer == other.issuer
+            && self.metadata_url == other.metadata_url
+            && self.revocation_endpoint == other.revocation_endpoint
+            && self.outage_limit == other.outage_limit
+            && self.channel.is_same(&other.channel)
+    }
 }
 
 #[cfg(feature = "reqwest")]

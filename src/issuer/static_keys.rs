@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::error::KeyError;
-use super::key_set::{KeySet, SelectedKey};
+use super::key_set::{KeyCandidates, KeySet};
 use crate::ConfigError;
 use crate::crypto::{Algorithm, Jwk};
 
@@ -92,7 +92,7 @@ impl StaticKeys {
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<SelectedKey, KeyError> {
+    ) -> Result<KeyCandidates, KeyError> {
         self.keys
             .key(key_id, algorithm)
             .unwrap_or(Err(KeyError::Unknown))

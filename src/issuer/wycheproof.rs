@@ -121,7 +121,13 @@ fn verify(keys: &Value, token: &str) -> Result<(), String> {
     let set = KeySet::parse(document.to_string().as_bytes())?;
     let jws = Jws::read(token).map_err(|error| error.to_string())?;
     match set.key(jws.key_id(), jws.algorithm()) {
-        Some(Ok(key)) if key.public_key().is_some_and(|key| jws.verify(key)) => Ok(()),
+        Some(Ok(keys))
+            if keys
+                .iter()
+                .any(|key| key.public_key().is_some_and(|key| jws.verify(key))) =>
+        {
+            Ok(())
+        }
         Some(Ok(_)) => Err("the signature is invalid".to_owned()),
         _ => Err("no key matches".to_owned()),
     }

@@ -1,5 +1,6 @@
 //! Authorization server metadata (RFC 8414 §2, OpenID Connect Discovery §3).
 
+use super::endpoint::{MtlsAliases, ServerEndpoint};
 use super::json::{InvalidJson, Json, Object, parse_object};
 
 /// The metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3).
@@ -34,6 +35,9 @@ pub struct Metadata {
     code_challenge_methods_supported: Option<Vec<String>>,
     prompt_values_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
+    revocation_endpoint_auth_methods_supported: Option<Vec<String>>,
+    mtls_endpoint_aliases: MtlsAliases,
     authorization_response_iss_parameter_supported: bool,
 }
 
@@ -81,6 +85,15 @@ impl Metadata {
                 &object,
                 "token_endpoint_auth_methods_supported",
             )?,
+            introspection_endpoint_auth_methods_supported: methods(
+                &object,
+                ServerEndpoint::Introspection,
+            ),
+            revocation_endpoint_auth_methods_supported: methods(
+                &object,
+                ServerEndpoint::Revocation,
+            ),
+            mtls_endpoint_aliases: MtlsAliases::read(&object),
             authorization_response_iss_parameter_supported: matches!(
                 object.member("authorization_response_iss_parameter_supported"),
                 Some(Json::Bool(true))
@@ -135,6 +148,8 @@ impl Metadata {
     #[must_use]
     pub fn with_revocation_endpoint(mut self, url: impl Into<String>) -> Self {
         self.revocation_endpoint = Some(url.into());
+        self.mtls_endpoint_aliases
+            .remove(ServerEndpoint::Revocation);
         self
     }
 
@@ -218,6 +233,35 @@ impl Metadata {
         self.authorization_response_iss_parameter_supported
     }
 
+    /// Returns the address of an endpoint. A client with a certificate must use the alias, if there is one (RFC 8705
+    /// §5): at the other address the server does not ask for the certificate.
+    pub(crate) fn endpoint(&self, endpoint: ServerEndpoint, has_certificate: bool) -> Option<&str> {
+        let alias = self.mtls_endpoint_aliases.get(endpoint);
+        alias
+            .filter(|_| has_certificate)
+            .or_else(|| match endpoint {
+                ServerEndpoint::Token => self.token_endpoint(),
+                ServerEndpoint::Introspection => self.introspection_endpoint(),
+                ServerEndpoint::Revocation => self.revocation_endpoint(),
+                ServerEndpoint::UserInfo => self.userinfo_endpoint(),
+            })
+    }
+
+    /// Returns the authentication methods that the server lists for an endpoint.
+    pub(crate) fn auth_methods(&self, endpoint: ServerEndpoint) -> Option<&[String]> {
+        let listed = match endpoint {
+            ServerEndpoint::Token => self.token_endpoint_auth_methods_supported(),
+            ServerEndpoint::Introspection => self
+                .introspection_endpoint_auth_methods_supported
+                .as_deref(),
+            ServerEndpoint::Revocation => {
+                self.revocation_endpoint_auth_methods_supported.as_deref()
+            }
+            ServerEndpoint::UserInfo => None,
+        };
+        listed.filter(|listed| !listed.is_empty())
+    }
+
     /// Returns the URLs that are set, with their names.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&'static str, &str)> {
         [
@@ -238,4 +282,15 @@ fn list(object: &Object<'_>, name: &str) -> Result<Option<Vec<String>>, InvalidJ
     Ok(object
         .strings(name)?
         .map(|values| values.into_iter().map(str::to_owned).collect()))
+}
+
+/// Reads the authentication methods of an endpoint. A malformed list has no known method, so that no secret is sent
+/// there; it does not affect uses of the metadata that do not need the endpoint.
+fn methods(object: &Object<'_>, endpoint: ServerEndpoint) -> Option<Vec<String>> {
+    let name = endpoint.auth_methods_name();
+    match object.member(name)? {
+        Json::Null => None,
+        Json::String(text) if text.is_empty() => None,
+        _ => list(object, name).unwrap_or_else(|_| Some(vec!["not a list of strings".to_owned()])),
+    }
 }

@@ -11,6 +11,7 @@ pub(crate) mod claims;
 pub(crate) mod confirmation;
 pub(crate) mod cookie;
 pub(crate) mod credentials;
+pub(crate) mod endpoint;
 pub(crate) mod field_name;
 pub(crate) mod form;
 pub(crate) mod json;

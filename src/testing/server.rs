@@ -39,6 +39,8 @@ pub struct TestServer {
 
 pub(super) struct ServerInner {
     handle: AuthorizationServer,
+    /// The identity of the back channels to this server.
+    back_channel: Arc<()>,
     pub(super) issuer: Url,
     clock: Mutex<ManualClock>,
     pub(super) keys: KeyRing,
@@ -96,6 +98,7 @@ impl TestServer {
         Ok(Self {
             shared: Arc::new(ServerInner {
                 handle,
+                back_channel: Arc::default(),
                 issuer: url,
                 clock: Mutex::new(ManualClock::with_real_timers(1_800_000_000)),
                 keys: KeyRing::new(),
@@ -171,6 +174,7 @@ impl TestServer {
             .clone()
             .with_clock(self.clock())
             .with_back_channel(self.back_channel())
+            .with_back_channel_identity(&self.shared.back_channel)
     }
 
     /// Returns a back channel to this server that needs no network.

@@ -11,7 +11,7 @@ use super::profile::TypeMarkers;
 use super::scope_mapping::{ClaimMapping, MappedClaims};
 use crate::clock::Now;
 use crate::crypto::{Algorithm, Jws};
-use crate::issuer::{AuthorizationServer, FetchBudget, KeyError, SelectedKey};
+use crate::issuer::{AuthorizationServer, FetchBudget, KeyCandidates, KeyError, SelectedKey};
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object_text;
 use crate::verification::Verification;
@@ -68,7 +68,9 @@ pub(crate) async fn verify(
     let verification = {
         let now = Now::new(server.clock());
         let token = UnverifiedToken::read(server, compact, rules, None, &now)?;
-        token.verify(server, rules.fetch_budget, &now)
+        // Only what the authorization server sent may cause a fetch: whom the token is for is not known here.
+        let is_for_us = |_: &_| rules.fetch_budget == FetchBudget::BackChannel;
+        token.verify(server, rules.fetch_budget, is_for_us, &now)
     };
     verification.outcome().await
 }
@@ -135,18 +137,32 @@ impl<'a> UnverifiedToken<'a> {
         })
     }
 
-    /// Verifies the signature: immediately if the key is cached, else after a fetch that `budget` allows.
+    /// Verifies the signature: immediately if the key is cached, else after a fetch that `budget` allows. If it is not
+    /// valid and `is_for_us` accepts the claims, the keys are fetched again in the background.
     pub(crate) fn verify(
         self,
         server: &AuthorizationServer,
         budget: FetchBudget,
+        is_for_us: impl FnOnce(&RegisteredClaims) -> bool,
         now: &Now<'_>,
     ) -> Verification<Result<Signed, VerifyError>> {
         match server.key(self.jws.key_id(), self.jws.algorithm(), budget, now) {
-            Verification::Ready(key) => Verification::Ready(self.verify_with(key)),
-            Verification::Pending(key) => {
+            Verification::Ready(keys) => {
+                Verification::Ready(keys.map_err(error_of).and_then(|keys| {
+                    let key = self.find_key(&keys);
+                    if key.is_none() && is_for_us(&self.registered) {
+                        server.recheck(&keys);
+                    }
+                    self.verified_by(key)
+                }))
+            }
+            Verification::Pending(keys) => {
                 let token = self.into_owned();
-                Verification::pending(async move { token.verify_with(key.await) })
+                Verification::pending(async move {
+                    let keys = keys.await.map_err(error_of)?;
+                    let key = token.find_key(&keys);
+                    token.verified_by(key)
+                })
             }
         }
     }
@@ -162,17 +178,16 @@ impl<'a> UnverifiedToken<'a> {
         }
     }
 
-    /// Verifies the signature with a key. After this the claims can be trusted as those of the issuer.
-    fn verify_with(self, key: Result<SelectedKey, KeyError>) -> Result<Signed, VerifyError> {
-        let key = key.map_err(|error| match error {
-            KeyError::Unknown => VerifyErrorKind::UnknownKey.into(),
-            KeyError::Unfit => VerifyErrorKind::UnfitKey.into(),
-            KeyError::Ambiguous => VerifyErrorKind::AmbiguousKey.into(),
-            KeyError::Unavailable(unavailable) => VerifyError::from(unavailable),
-        })?;
-        if !key.public_key().is_some_and(|key| self.jws.verify(key)) {
-            return Err(VerifyErrorKind::Signature.into());
-        }
+    /// Returns the key that verifies the signature.
+    fn find_key(&self, keys: &KeyCandidates) -> Option<SelectedKey> {
+        let verifies =
+            |key: &&SelectedKey| key.public_key().is_some_and(|key| self.jws.verify(key));
+        keys.iter().find(verifies).cloned()
+    }
+
+    /// Returns the claims, which can be trusted as those of the issuer if a key has verified the signature.
+    fn verified_by(self, key: Option<SelectedKey>) -> Result<Signed, VerifyError> {
+        let key = key.ok_or(VerifyErrorKind::Signature)?;
         let algorithm = self.jws.algorithm();
         Ok(Signed {
             payload: self.payload,
@@ -183,6 +198,15 @@ impl<'a> UnverifiedToken<'a> {
             algorithm,
             key,
         })
+    }
+}
+
+fn error_of(error: KeyError) -> VerifyError {
+    match error {
+        KeyError::Unknown => VerifyErrorKind::UnknownKey.into(),
+        KeyError::Unfit => VerifyErrorKind::UnfitKey.into(),
+        KeyError::Ambiguous => VerifyErrorKind::AmbiguousKey.into(),
+        KeyError::Unavailable(unavailable) => VerifyError::from(unavailable),
     }
 }
 

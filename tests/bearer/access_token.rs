@@ -18,6 +18,7 @@ use crate::support::api::{
     verifier_of,
 };
 use crate::support::der::{self, decode, encode};
+use crate::support::logs::Logs;
 
 const MALFORMED: Outcome = Outcome::InvalidToken(Why::Malformed);
 
@@ -943,8 +944,8 @@ async fn a_key_in_the_token_header_is_not_used() {
         .collect();
     assert_eq!(
         asked,
-        vec![format!("{ISSUER}/jwks"); 2],
-        "only the two unknown key ids were looked for"
+        vec![format!("{ISSUER}/jwks"); 3],
+        "the two unknown key ids were looked for, and once whether the key was replaced"
     );
     // The same header parameters are ignored if the signature is valid.
     let harmless = good(&server)
@@ -952,7 +953,7 @@ async fn a_key_in_the_token_header_is_not_used() {
         .with_header("jwk", attacker.public_jwk())
         .sign();
     assert_eq!(present(&api, &harmless).await.outcome(), Outcome::Accepted);
-    assert_eq!(server.requests().len(), 2);
+    assert_eq!(server.requests().len(), 3);
 }
 
 #[tokio::test]
@@ -998,7 +999,7 @@ async fn a_hostile_key_id_causes_at_most_one_fetch_and_is_in_no_request() {
 }
 
 #[tokio::test]
-async fn a_token_without_kid_requires_exactly_one_suitable_key() {
+async fn for_a_token_without_kid_up_to_three_suitable_keys_are_tried() {
     let server = server();
     // Keys for other algorithms are not suitable.
     server.key(Algorithm::Rs256);
@@ -1008,11 +1009,28 @@ async fn a_token_without_kid_requires_exactly_one_suitable_key() {
         present(&api(layer(&server)), &token).await.outcome(),
         Outcome::Accepted
     );
-    server.publish_key(&TestSigningKey::generate(Algorithm::Es256));
-    assert_eq!(
-        present(&api(layer(&server)), &token).await.outcome(),
-        AMBIGUOUS
-    );
+    let foreign = TestSigningKey::generate(Algorithm::Es256);
+    let by_foreign = good(&server)
+        .with_key(&foreign)
+        .without_header("kid")
+        .sign();
+    let logs = Logs::default();
+    let _recording = logs.record_only("key_id_missing");
+    for keys in 2..=4 {
+        server.publish_key(&TestSigningKey::generate(Algorithm::Es256));
+        let api = api(layer(&server));
+        let (expected, of_foreign) = match keys {
+            4 => (AMBIGUOUS, AMBIGUOUS),
+            _ => (Outcome::Accepted, Outcome::InvalidToken(Why::Signature)),
+        };
+        assert_eq!(present(&api, &token).await.outcome(), expected, "{keys}");
+        let outcome = present(&api, &by_foreign).await.outcome();
+        assert_eq!(outcome, of_foreign, "{keys}");
+        // A key id that is present and unknown never falls back to trying keys.
+        let unknown = good(&server).with_header("kid", "unknown").sign();
+        assert_eq!(present(&api, &unknown).await.outcome(), UNKNOWN, "{keys}");
+    }
+    assert!(logs.text().contains("keys=4 limit=3"), "{}", logs.text());
     let forged = good(&server)
         .with_key(&TestSigningKey::generate(Algorithm::Es384))
         .without_header("kid")

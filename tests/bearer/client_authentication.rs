@@ -1,14 +1,19 @@
 //! Client authentication with `private_key_jwt` (RFC 7523) and certificates (RFC 8705) at the introspection endpoint and
 //! the token endpoint.
 
+use std::sync::{Arc, Mutex};
+
 use axum::Router;
 use axum::routing::get;
+use bytes::Bytes;
+use http::{Method, Request};
 use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
     RsaKeySize,
 };
 use serde_json::{Value, json};
-use tower_oauth::testing::{Endpoint, RecordedRequest, TestClient, TestServer, TestUser};
+use tower::{ServiceExt as _, service_fn};
+use tower_oauth::testing::{Endpoint, Fault, RecordedRequest, TestClient, TestServer, TestUser};
 use tower_oauth::token::IntrospectionVerifier;
 use tower_oauth::{
     Algorithm, BearerLayer, Client, ConfigError, CookieKey, LoginLayer, Session, SigningKey,
@@ -19,6 +24,7 @@ use crate::support::der::decode;
 use crate::support::logs::Logs;
 
 const NOW: i64 = 1_800_000_000;
+const SECRET: &str = "s3cret";
 const CALLBACK: &str = "https://shop.example.com/auth/callback";
 
 /// RFC 8037 §A.1.
@@ -185,7 +191,8 @@ async fn audience_and_type_of_assertions_are_configurable() {
     let token = good(&server).opaque();
     let plain = Client::private_key_jwt("api", key);
     let api = api_as(&server, plain.clone());
-    assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
+    let outcome = present(&api, &token).await.outcome();
+    assert_eq!(outcome, Outcome::Misconfigured);
     let configured = plain
         .with_assertion_audience(endpoint)
         .with_typed_assertions();
@@ -197,19 +204,19 @@ async fn audience_and_type_of_assertions_are_configurable() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_server_does_not_know_is_503() {
+async fn a_key_that_the_server_does_not_know_is_500() {
     let server = server_knowing(&SigningKey::from_jwk(P256).unwrap());
     let unknown = SigningKey::from_pem(&p256()).unwrap();
     let api = api_as(&server, Client::private_key_jwt("api", unknown));
     let outcome = present(&api, &good(&server).opaque()).await.outcome();
-    assert_eq!(outcome, Outcome::Unavailable);
+    assert_eq!(outcome, Outcome::Misconfigured);
     // The server does not accept the key of another client.
     let api = api_as(
         &server,
         Client::private_key_jwt("api-2", SigningKey::from_jwk(P256).unwrap()),
     );
     let outcome = present(&api, &good(&server).opaque()).await.outcome();
-    assert_eq!(outcome, Outcome::Unavailable);
+    assert_eq!(outcome, Outcome::Misconfigured);
 }
 
 #[tokio::test]
@@ -381,7 +388,8 @@ async fn logs_and_debug_output_contain_no_private_key_or_assertion() {
         IntrospectionVerifier::new(&server.authorization_server(), client.clone(), AUDIENCE);
     let verifier = verifier.unwrap();
     let api = api(BearerLayer::new(verifier.clone()));
-    assert_eq!(present(&api, "token").await.outcome(), Outcome::Unavailable);
+    let outcome = present(&api, "token").await.outcome();
+    assert_eq!(outcome, Outcome::Misconfigured);
     let sent = &sent_to(&server, Endpoint::Introspection)[0];
     let assertion = sent.parameter("client_assertion").unwrap();
     let health = verifier.health();
@@ -396,5 +404,99 @@ async fn logs_and_debug_output_contain_no_private_key_or_assertion() {
         "f83OJ3D2",
     ] {
         assert!(!shown.contains(secret), "{secret}: {shown}");
+    }
+}
+
+/// RFC 7662 §2.1.
+#[tokio::test]
+async fn a_bearer_token_authenticates_a_client_at_the_introspection_endpoint() {
+    let server = api::server();
+    let endpoint = format!("{ISSUER}/introspect");
+    let body = json!({ "active": true, "aud": AUDIENCE, "sub": "alice" }).to_string();
+    server.fail(Endpoint::Introspection, Fault::status(200));
+    server.fail(
+        Endpoint::Introspection,
+        Fault::body("application/json", body),
+    );
+    let client = Client::bearer_token("api", "23410913-abewfq.123483");
+    assert!(!format!("{client:?}").contains("23410913"));
+    let verifier = IntrospectionVerifier::new(&server.authorization_server(), client, AUDIENCE);
+    let verifier = verifier.unwrap().with_endpoint(&endpoint).unwrap();
+    let api = api(BearerLayer::new(verifier));
+    assert_eq!(present(&api, "opaque").await.outcome(), Outcome::Accepted);
+    let sent = &sent_to(&server, Endpoint::Introspection)[0];
+    assert_eq!(
+        sent.header("authorization"),
+        Some("Bearer 23410913-abewfq.123483")
+    );
+    assert_eq!(sent.parameter("client_id"), None);
+}
+
+/// RFC 8414 §2, RFC 8705 §5.
+#[tokio::test]
+async fn introspection_uses_the_list_and_the_alias_of_its_endpoint() {
+    let list = "introspection_endpoint_auth_methods_supported";
+    let alias = "https://mtls.example.test/introspect";
+    let secret = || Client::confidential("api", SECRET);
+    let certificate = || Client::mutual_tls("api");
+    let aliases = json!({ "introspection_endpoint": alias });
+    for (name, member, client, expected) in [
+        (list, json!(["client_secret_post"]), secret(), None),
+        (list, json!(["client_secret_basic"]), secret(), Some(ISSUER)),
+        (
+            "token_endpoint_auth_methods_supported",
+            json!(["none"]),
+            secret(),
+            Some(ISSUER),
+        ),
+        (
+            list,
+            json!(["client_secret_post"]),
+            certificate(),
+            Some(ISSUER),
+        ),
+        (
+            "mtls_endpoint_aliases",
+            aliases.clone(),
+            certificate(),
+            Some(alias),
+        ),
+        ("mtls_endpoint_aliases", aliases, secret(), Some(ISSUER)),
+    ] {
+        let logs = Logs::default();
+        let _recording = logs.record_only("introspection_misconfigured");
+        let client_at_server = match expected == Some(alias) || name == list {
+            true => TestClient::mutual_tls("api"),
+            false => TestClient::confidential("api", SECRET),
+        };
+        let server = api::server().add_client(client_at_server);
+        server.fail(Endpoint::Metadata, Fault::member(name, member.clone()));
+        let (seen, service) = (Arc::new(Mutex::new(None)), server.back_channel());
+        let recorded = Arc::clone(&seen);
+        let service = service_fn(move |request: Request<Bytes>| {
+            if request.method() == Method::POST {
+                *recorded.lock().unwrap() = Some(request.uri().to_string());
+            }
+            service.clone().oneshot(request)
+        });
+        let handle = server.authorization_server().with_back_channel(service);
+        let layer = BearerLayer::introspect(&handle, client, AUDIENCE).unwrap();
+        let answer = present(&api(layer), &good(&server).opaque()).await;
+        let sent_to = seen.lock().unwrap().clone();
+        match expected {
+            Some(prefix) => assert!(sent_to.unwrap().starts_with(prefix), "{name} {member}"),
+            None => {
+                assert_eq!((answer.outcome(), sent_to), (Outcome::Misconfigured, None));
+                let log = logs.text();
+                for part in [
+                    list,
+                    "client_secret_post",
+                    "client_secret_basic",
+                    "with_unlisted_method",
+                ] {
+                    assert!(log.contains(part), "{part}: {log}");
+                }
+            }
+        }
     }
 }

@@ -399,6 +399,28 @@ async fn an_endless_response_is_not_read_beyond_the_limit() {
 }
 
 #[tokio::test]
+async fn a_configured_client_is_used_and_a_redirect_that_it_followed_is_rejected() {
+    let (server, _listening, handle) = over_tcp().await;
+    let metadata = format!("{}/.well-known/openid-configuration", server.issuer());
+    server.fail_once(Endpoint::KeySet, Fault::status(302));
+    server.fail_once(
+        Endpoint::KeySet,
+        Fault::header(LOCATION, HeaderValue::from_str(&metadata).unwrap()),
+    );
+    let client = reqwest::Client::builder().no_proxy().user_agent("ours");
+    let handle = handle.with_http_client(client.build().unwrap());
+    let error = soon(handle.ready()).await.unwrap_err().to_string();
+    assert!(error.contains("the client followed a redirect"), "{error}");
+    let handle = handle.with_clock(SystemClock::default());
+    soon(handle.ready()).await.unwrap();
+    let sent = server.requests();
+    assert!(
+        sent.iter()
+            .all(|one| one.header("user-agent") == Some("ours"))
+    );
+}
+
+#[tokio::test]
 async fn cookies_are_neither_stored_nor_sent() {
     let (server, _listening, handle) = over_tcp().await;
     let cookie = || Fault::header(SET_COOKIE, HeaderValue::from_static("a=b; Path=/"));

@@ -36,6 +36,7 @@ mod policies;
 mod profiles;
 mod refusal_body;
 mod rejections;
+mod replaced_keys;
 mod resource_metadata;
 mod route_scopes;
 mod static_keys;

@@ -228,6 +228,11 @@ async fn a_key_that_becomes_ambiguous_invalidates_its_cached_tokens() {
     assert_eq!(outcome(&api, &named).await, MISS);
     server.publish_key(&TestSigningKey::generate(Algorithm::Es256));
     refresh_keys(&server, &handle).await;
+    assert_eq!(outcome(&api, &unnamed).await, HIT, "one of two");
+    for _ in 0..2 {
+        server.publish_key(&TestSigningKey::generate(Algorithm::Es256));
+    }
+    refresh_keys(&server, &handle).await;
     assert_eq!(outcome(&api, &unnamed).await, (ambiguous, false));
     assert_eq!(outcome(&api, &named).await, HIT);
     server.publish_key(&TestSigningKey::generate(Algorithm::Es256).with_kid(key.kid()));

@@ -1,6 +1,7 @@
 //! Tests of the flow against a scripted authorization server, by step.
 
 mod callback;
+mod client_authentication;
 mod complete;
 mod logout;
 mod redeem;

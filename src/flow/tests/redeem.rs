@@ -31,7 +31,6 @@ async fn a_code_is_redeemed_with_one_token_request() {
         ("code", "the-code"),
         ("redirect_uri", REDIRECT_URI),
         ("code_verifier", &verifier),
-        ("client_id", "shop"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(server.forms("/token"), [expected]);

@@ -34,7 +34,7 @@ async fn the_request_contains_only_the_refresh_token_and_client_authentication()
     assert_eq!(request.headers()["authorization"], "Basic c2hvcDpzZWNyZXQ=");
     assert_eq!(
         request.body(),
-        "grant_type=refresh_token&refresh_token=the-refresh-token&client_id=shop"
+        "grant_type=refresh_token&refresh_token=the-refresh-token"
     );
 }
 
@@ -80,7 +80,7 @@ async fn a_refresh_without_endpoint_or_refresh_token_sends_no_request() {
         (json!(null), ("misconfigured", "no_token_endpoint")),
         (
             json!("http://id.example.com/token"),
-            ("unavailable", "metadata_unavailable"),
+            ("misconfigured", "metadata_configuration"),
         ),
     ] {
         let server = Server::new();

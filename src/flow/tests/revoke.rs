@@ -1,6 +1,9 @@
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
-use super::support::{ISSUER, Server, sign_in, sign_in_with};
+use super::support::{ISSUER, REDIRECT_URI, Server, sign_in, sign_in_with};
+use crate::flow::Flow;
 use crate::issuer::Client;
 
 fn server() -> Server {
@@ -102,4 +105,21 @@ async fn no_request_is_sent_without_an_endpoint_and_one_without_a_refresh_token(
     let before = server.count();
     flow.revoke(&record).await;
     assert_eq!(server.count(), before);
+}
+
+#[tokio::test]
+async fn without_an_endpoint_one_warning_names_the_setting() {
+    let server = Server::new();
+    let (flow, record) = sign_in(&server).await;
+    assert!(!flow.missing_revocation_logged.load(Ordering::Relaxed));
+    flow.revoke(&record).await;
+    assert!(flow.missing_revocation_logged.load(Ordering::Relaxed));
+
+    let server = Server::new();
+    let (flow, record) = sign_in(&server).await;
+    let handle = flow.server().clone();
+    let handle = handle.with_revocation_endpoint(&format!("{ISSUER}/revoke"));
+    let flow = Flow::new(&handle.unwrap(), flow.client().clone(), REDIRECT_URI).unwrap();
+    flow.revoke(&record).await;
+    assert_eq!(revoked(&server), pairs(BOTH));
 }

@@ -10,7 +10,7 @@ use moka::sync::Cache;
 
 use super::response::check_times;
 use super::settings::{CacheKey, Settings};
-use crate::clock::{Now, unix_seconds};
+use crate::clock::{BothClocks, Now, unix_seconds};
 use crate::token::error::VerifyErrorKind;
 use crate::token::token_info::TokenInfo;
 
@@ -36,15 +36,15 @@ pub(super) struct IntrospectionCache {
 #[derive(Clone, Debug)]
 struct ActiveEntry {
     token_info: Arc<TokenInfo>,
-    /// By the monotonic clock: setting the wall clock back does not prolong an entry.
-    expires_at: Duration,
+    requested_at: BothClocks,
+    ttl: Duration,
     weight: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct NegativeEntry {
     kind: VerifyErrorKind,
-    expires_at: Duration,
+    requested_at: BothClocks,
 }
 
 impl IntrospectionCache {
@@ -81,13 +81,13 @@ impl IntrospectionCache {
         now: &Now<'_>,
     ) -> Option<Result<Arc<TokenInfo>, VerifyErrorKind>> {
         let clock = settings.server.clock();
-        let monotonic = now.monotonic(clock);
+        let both = now.both(clock);
         if let Some(entry) = self.active.get(key) {
             let registered = entry.token_info.claims.registered();
             let wall = now.unix_seconds(clock);
             // RFC 7662 §4: a cached result is not used after `exp`. The leeway does not apply here.
             let is_expired = registered.expires_at.is_some_and(|exp| wall >= exp);
-            if monotonic >= entry.expires_at || is_expired {
+            if entry.requested_at.age(both) >= entry.ttl || is_expired {
                 self.active.invalidate(key);
                 return None;
             }
@@ -95,7 +95,8 @@ impl IntrospectionCache {
             return Some(times.map(|()| entry.token_info));
         }
         let entry = self.negative.get(key)?;
-        (monotonic < entry.expires_at).then_some(Err(entry.kind))
+        let is_fresh = entry.requested_at.age(both) < settings.negative_cache_ttl;
+        is_fresh.then_some(Err(entry.kind))
     }
 
     /// Caches an active result. Its TTL begins when the request was sent and ends at `exp` at the latest.
@@ -104,7 +105,7 @@ impl IntrospectionCache {
         key: CacheKey,
         token_info: &Arc<TokenInfo>,
         settings: &Settings,
-        requested_at: Duration,
+        requested_at: BothClocks,
     ) {
         let remaining = token_info.claims.registered().expires_at.map(|exp| {
             let remaining = exp.saturating_sub(unix_seconds(&**settings.server.clock()));
@@ -114,7 +115,7 @@ impl IntrospectionCache {
             remaining.min(PREVIOUSLY_ACTIVE_TTL)
         });
         self.previously_active
-            .insert(key, requested_at + active_ttl);
+            .insert(key, requested_at.monotonic + active_ttl);
         let ttl = remaining.map_or(settings.cache_ttl, |remaining| {
             remaining.min(settings.cache_ttl)
         });
@@ -123,7 +124,8 @@ impl IntrospectionCache {
         }
         let entry = ActiveEntry {
             token_info: Arc::clone(token_info),
-            expires_at: requested_at + ttl,
+            requested_at,
+            ttl,
             weight: u32::try_from(token_info.heap_bytes())
                 .unwrap_or(u32::MAX)
                 .saturating_add(ENTRY_OVERHEAD),
@@ -140,7 +142,7 @@ impl IntrospectionCache {
         key: CacheKey,
         kind: VerifyErrorKind,
         settings: &Settings,
-        requested_at: Duration,
+        requested_at: BothClocks,
     ) {
         self.active.invalidate(&key);
         self.previously_active.invalidate(&key);
@@ -149,9 +151,8 @@ impl IntrospectionCache {
             VerifyErrorKind::Expired | VerifyErrorKind::NotYetValid
         );
         if is_cacheable && !settings.negative_cache_ttl.is_zero() {
-            let expires_at = requested_at + settings.negative_cache_ttl;
-            self.negative
-                .insert(key, NegativeEntry { kind, expires_at });
+            let entry = NegativeEntry { kind, requested_at };
+            self.negative.insert(key, entry);
         }
     }
 
@@ -177,7 +178,8 @@ mod tests {
         for invalid in 0..200_000_u32 {
             let mut key = [0; 32];
             key[..4].copy_from_slice(&invalid.to_be_bytes());
-            cache.insert_negative(key, VerifyErrorKind::Inactive, &settings, Duration::ZERO);
+            let now = BothClocks::now(&**settings.server.clock());
+            cache.insert_negative(key, VerifyErrorKind::Inactive, &settings, now);
             if invalid % 20_000 == 0 {
                 // Entries that wait for eviction are bounded as well.
                 assert!(cache.negative.entry_count() <= MAX_NEGATIVE_ENTRIES + 1024);

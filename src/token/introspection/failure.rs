@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::response::InvalidResponse;
 use super::settings::Settings;
-use crate::issuer::{BackChannelError, Unavailable};
+use crate::issuer::{BackChannelError, Client, Unavailable, describe};
 use crate::random::RandomError;
 use crate::telemetry::LogLimits;
 
@@ -22,9 +22,17 @@ pub(super) enum IntrospectionFailure {
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// 401 or 403: the server rejected the credentials of the client (RFC 7662 §2.3).
-    #[error("the introspection endpoint rejected the client credentials with status {0}")]
-    Credentials(StatusCode),
+    /// Nothing was sent, and only an operator can correct it.
+    #[error("{0}")]
+    Configuration(String),
+    /// 401: the server rejected the credentials of the client (RFC 7662 §2.3).
+    #[error(
+        "the introspection endpoint rejected the client credentials with status {status}{advice}"
+    )]
+    Credentials {
+        status: StatusCode,
+        advice: &'static str,
+    },
     /// The response is not a valid introspection response.
     #[error("{0}")]
     InvalidResponse(String),
@@ -36,7 +44,8 @@ impl IntrospectionFailure {
         match self {
             Self::NotSent(_) => "not_sent",
             Self::Unavailable { kind, .. } => kind,
-            Self::Credentials(_) => "credentials",
+            Self::Configuration(_) => "configuration",
+            Self::Credentials { .. } => "credentials",
             Self::InvalidResponse(_) => "invalid_response",
         }
     }
@@ -51,19 +60,28 @@ impl IntrospectionFailure {
         now: Duration,
     ) {
         let issuer = settings.server.issuer();
-        let is_misconfigured = matches!(self, Self::Credentials(_)) && !other_tokens_work;
-        let name = match is_misconfigured {
-            true => "introspection_credentials_rejected",
-            false => "introspection_failed",
+        let is_misconfigured = self.is_misconfigured(other_tokens_work);
+        let name = match self {
+            Self::Credentials { .. } if is_misconfigured => "introspection_credentials_rejected",
+            Self::Configuration(_) => "introspection_misconfigured",
+            _ => "introspection_failed",
         };
         match limits.allows(name, self.kind(), now) {
+            true if matches!(self, Self::Configuration(_)) => tracing::error!(
+                name: "introspection_misconfigured",
+                target: "tower_oauth::bearer",
+                issuer,
+                client_id = settings.client.id(),
+                error = %self,
+                "introspection is not configured as the authorization server requires; requests get 500"
+            ),
             true if is_misconfigured => tracing::error!(
                 name: "introspection_credentials_rejected",
                 target: "tower_oauth::bearer",
                 issuer,
                 client_id = settings.client.id(),
                 error = %self,
-                "the introspection endpoint rejected the client credentials; requests get 503 until they \
+                "the introspection endpoint rejected the client credentials; requests get 500 until they \
                  are corrected"
             ),
             true => tracing::warn!(
@@ -84,6 +102,16 @@ impl IntrospectionFailure {
         }
     }
 
+    /// Returns whether only an operator can correct the failure. Some servers reject the credentials if the token is
+    /// unknown to them, so they are wrong only if no other token works.
+    pub(super) fn is_misconfigured(&self, other_tokens_work: bool) -> bool {
+        match self {
+            Self::Configuration(_) => true,
+            Self::Credentials { .. } => !other_tokens_work,
+            _ => false,
+        }
+    }
+
     /// Returns the `Retry-After` of the server.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -94,12 +122,23 @@ impl IntrospectionFailure {
 
     /// Creates the failure of a request whose endpoint is unknown without the metadata.
     pub(super) fn no_metadata(error: &Unavailable) -> Self {
-        Self::NotSent(error.to_string())
+        match error.is_configuration_error() {
+            true => Self::Configuration(error.to_string()),
+            false => Self::NotSent(error.to_string()),
+        }
     }
 
-    pub(super) fn from_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
+    pub(super) fn from_status(
+        client: &Client,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+    ) -> Self {
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Credentials(status),
+            // Not 403, which a firewall sends for tokens that look like an attack.
+            StatusCode::UNAUTHORIZED => Self::Credentials {
+                status,
+                advice: client.rejection_advice(),
+            },
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
@@ -108,25 +147,32 @@ impl IntrospectionFailure {
                 reason: format!("the introspection endpoint responded with status {status}"),
                 retry_after,
             },
-            _ => Self::InvalidResponse(format!(
-                "the introspection endpoint responded with status {status}"
-            )),
+            _ => {
+                let advice = match status {
+                    StatusCode::FORBIDDEN => client.rejection_advice(),
+                    _ => "",
+                };
+                Self::InvalidResponse(format!(
+                    "the introspection endpoint responded with status {status}{advice}"
+                ))
+            }
         }
     }
 }
 
-impl From<BackChannelError> for IntrospectionFailure {
-    fn from(error: BackChannelError) -> Self {
+impl IntrospectionFailure {
+    /// There was no response, or one that cannot be read.
+    pub(super) fn no_response(url: &str, error: &BackChannelError) -> Self {
+        let text = describe("POST", url, error, "");
         match error {
             BackChannelError::TooLarge | BackChannelError::Encoded(_) => {
-                Self::InvalidResponse(error.to_string())
+                Self::InvalidResponse(text)
             }
-            BackChannelError::NotSent(_)
-            | BackChannelError::Insecure
-            | BackChannelError::Missing => Self::NotSent(error.to_string()),
+            BackChannelError::NotSent(_) => Self::NotSent(text),
+            BackChannelError::Insecure | BackChannelError::Missing => Self::Configuration(text),
             BackChannelError::Timeout | BackChannelError::Transport(_) => Self::Unavailable {
                 kind: "no_response",
-                reason: error.to_string(),
+                reason: text,
                 retry_after: None,
             },
         }
@@ -136,6 +182,9 @@ impl From<BackChannelError> for IntrospectionFailure {
 /// The keys that verify a signed response could not be fetched.
 impl From<Unavailable> for IntrospectionFailure {
     fn from(error: Unavailable) -> Self {
+        if error.is_configuration_error() {
+            return Self::Configuration(error.to_string());
+        }
         Self::Unavailable {
             kind: "keys",
             reason: error.to_string(),

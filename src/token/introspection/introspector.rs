@@ -13,7 +13,7 @@ use super::failure::IntrospectionFailure;
 use super::request;
 use super::response::{IntrospectionResponse, validate};
 use super::settings::{CacheKey, Settings};
-use crate::clock::{Now, unix_seconds, within};
+use crate::clock::{BothClocks, Now, unix_seconds, within};
 use crate::issuer::Unavailable;
 use crate::protocol::AccessToken;
 use crate::single_flight::{SingleFlight, Waiter};
@@ -55,7 +55,7 @@ pub(super) struct Introspector {
 #[derive(Clone)]
 struct IntrospectionOutcome {
     result: IntrospectionResult,
-    requested_at: Duration,
+    requested_at: BothClocks,
 }
 
 /// Why no introspection request began.
@@ -165,7 +165,7 @@ impl Introspector {
         let clock = &**self.settings.server.clock();
         let not_sent = |error| IntrospectionOutcome {
             result: Err(error),
-            requested_at: self.monotonic(),
+            requested_at: self.now(),
         };
         let permit = self.concurrency.acquire(clock, was_active, WAIT_TIMEOUT);
         let Some(permit) = permit.await else {
@@ -176,15 +176,15 @@ impl Introspector {
         if let Some(pause) = self.circuit.pause(self.monotonic()).filter(|_| !was_active) {
             return not_sent(paused(pause));
         }
-        let requested_at = self.monotonic();
-        let watch = Stopwatch::start(|| requested_at);
+        let requested_at = self.now();
+        let watch = Stopwatch::start(|| requested_at.monotonic);
         let issuer = self.settings.server.issuer();
         let span = tracing::debug_span!(target: "tower_oauth::bearer", "introspect", issuer);
         let request = request::introspect(&self.settings, token).instrument(span);
         let result = match self.concurrency.run(clock, permit, request).await {
             Some(response) => {
                 watch.introspection(|| self.monotonic());
-                self.record(response, requested_at)
+                self.record(response, requested_at.monotonic)
             }
             None => {
                 telemetry::Introspection::Failure.count();
@@ -253,12 +253,19 @@ impl Introspector {
         let other_tokens_work = self.circuit.succeeded_recently(now);
         self.circuit.failed(failure, now);
         failure.log(&self.settings, other_tokens_work, &self.logs, now);
+        if failure.is_misconfigured(other_tokens_work) {
+            return Unavailable::configuration(&failure.to_string()).into();
+        }
         let requested = failure.retry_after().unwrap_or(DEFAULT_RETRY_AFTER);
         let retry_after = self
             .circuit
             .pause(now)
             .unwrap_or_else(|| requested.clamp(DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER));
         unavailable(&failure.to_string(), retry_after)
+    }
+
+    fn now(&self) -> BothClocks {
+        BothClocks::now(&**self.settings.server.clock())
     }
 
     fn monotonic(&self) -> Duration {
@@ -308,7 +315,7 @@ mod tests {
         let introspector = introspector();
         let completed = IntrospectionOutcome {
             result: Err(VerifyErrorKind::Inactive.into()),
-            requested_at: introspector.monotonic(),
+            requested_at: introspector.now(),
         };
         introspector.store([0; 32], &completed);
         let joined = introspector.join([0; 32], AccessToken::new("t"), false);

@@ -12,6 +12,7 @@ use super::settings::Settings;
 use crate::clock::unix_seconds;
 use crate::crypto::same_media_type;
 use crate::issuer::{AuthenticationContext, FetchBudget, FormParameters, retry_after};
+use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::{AccessToken, form};
 use crate::random::Random;
 use crate::token::error::VerifyError;
@@ -31,21 +32,22 @@ pub(super) async fn introspect(
     settings: &Settings,
     token: &AccessToken,
 ) -> Result<IntrospectionResponse, IntrospectionFailure> {
-    let request = match &settings.endpoint {
-        Some(url) => build(settings, url, token)?,
+    let metadata;
+    let url = match &settings.endpoint {
+        Some(url) => url,
         None => {
-            let metadata = settings.server.metadata().await;
-            let metadata = metadata.map_err(|error| IntrospectionFailure::no_metadata(&error))?;
-            let url = metadata.introspection_endpoint().ok_or_else(|| {
-                IntrospectionFailure::InvalidResponse(
-                    "the metadata has no introspection_endpoint".to_owned(),
-                )
-            })?;
-            build(settings, url, token)?
+            metadata = settings.server.metadata().await;
+            let metadata = metadata.as_deref();
+            let metadata = metadata.map_err(IntrospectionFailure::no_metadata)?;
+            let url = settings
+                .client
+                .endpoint(metadata, ServerEndpoint::Introspection);
+            url.map_err(|error| IntrospectionFailure::Configuration(error.to_string()))?
         }
     };
-    let response = settings.server.send(request).await?;
-    let body = body(&response)?;
+    let response = settings.server.send(build(settings, url, token)?).await;
+    let response = response.map_err(|error| IntrospectionFailure::no_response(url, &error))?;
+    let body = body(settings, &response)?;
     // A plain response to a request for a signed one would be a downgrade (RFC 9701 §5).
     let expected = response_media_type(settings);
     if !has_media_type(response.headers(), expected) {
@@ -107,10 +109,14 @@ fn response_media_type(settings: &Settings) -> &'static str {
     }
 }
 
-fn body(response: &Response<Bytes>) -> Result<&Bytes, IntrospectionFailure> {
+fn body<'a>(
+    settings: &Settings,
+    response: &'a Response<Bytes>,
+) -> Result<&'a Bytes, IntrospectionFailure> {
     let status = response.status();
     if status != StatusCode::OK {
         return Err(IntrospectionFailure::from_status(
+            &settings.client,
             status,
             retry_after(response.headers()),
         ));

@@ -212,6 +212,14 @@ impl JwtVerifier {
         Arc::ptr_eq(&self.settings, settings)
     }
 
+    /// Uses the cached metadata and keys of `previous` if its server is the same.
+    pub(super) fn take_over_keys(&mut self, previous: &Self) {
+        if self.server().may_take_over(previous.server()) {
+            let previous = previous.server();
+            self.settings_mut().server.take_over(previous);
+        }
+    }
+
     pub(super) fn server(&self) -> &AuthorizationServer {
         &self.settings.server
     }
@@ -234,7 +242,8 @@ impl JwtVerifier {
                 return Verification::Ready(Err(error));
             }
         };
-        match token.verify(server, rules.fetch_budget, now) {
+        let is_for_us = |claims: &_| settings.audience.accepts(claims);
+        match token.verify(server, rules.fetch_budget, is_for_us, now) {
             Verification::Ready(signed) => {
                 let token_info = signed.and_then(|signed| self.accept(signed, compact, now));
                 watch.verification(|| clock.monotonic());

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::clock::BothClocks;
 use crate::expiring_map::ExpiringMap;
 use crate::token::jwt::JwtVerifier;
 
@@ -51,7 +52,7 @@ pub(super) struct LookupCache {
 #[derive(Debug)]
 struct CachedVerifier {
     verifier: JwtVerifier,
-    found_at: Duration,
+    found_at: BothClocks,
     used_at: Duration,
     renewal: Option<Renewal>,
 }
@@ -77,30 +78,30 @@ impl Default for LookupCache {
 
 impl LookupCache {
     /// Returns the outcome for an issuer if it can be given without waiting.
-    pub(super) fn get(&mut self, issuer: &str, now: Duration) -> Option<LookupOutcome> {
+    pub(super) fn get(&mut self, issuer: &str, now: BothClocks) -> Option<LookupOutcome> {
         if let Some(cached) = self.verifiers.get_mut(issuer) {
-            cached.used_at = now;
+            cached.used_at = now.monotonic;
             if cached.is_usable(now) {
                 let verifier = || LookupOutcome::Found(cached.verifier.clone());
                 return cached.needs_no_waiting(now).then(verifier);
             }
         }
-        let is_valid = self.negative.expiry(issuer)? > now;
+        let is_valid = self.negative.expiry(issuer)? > now.monotonic;
         self.negative.get(issuer).filter(|_| is_valid).cloned()
     }
 
     /// Returns the verifier to use if the lookup of its issuer fails.
-    pub(super) fn fallback(&self, issuer: &str, now: Duration) -> Option<JwtVerifier> {
+    pub(super) fn fallback(&self, issuer: &str, now: BothClocks) -> Option<JwtVerifier> {
         let cached = self.verifiers.get(issuer)?;
         cached.is_usable(now).then(|| cached.verifier.clone())
     }
 
     /// Records that a lookup begins. Returns `false` if too many are in progress.
-    pub(super) fn begin(&mut self, issuer: &str, now: Duration) -> bool {
+    pub(super) fn begin(&mut self, issuer: &str, now: BothClocks) -> bool {
         // Invented issuers must not prevent a known issuer from being looked up again.
         let known = self.verifiers.get_mut(issuer);
         if let Some(known) = known.filter(|known| known.is_usable(now)) {
-            known.renewal = Some(Renewal::InProgress(now));
+            known.renewal = Some(Renewal::InProgress(now.monotonic));
             return true;
         }
         // No request waits longer than the timeout, so a lookup that hangs does not count. It continues, and a
@@ -108,18 +109,25 @@ impl LookupCache {
         if self.in_progress.is_full()
             && self
                 .in_progress
-                .pop_first_if(|until| until <= now)
+                .pop_first_if(|until| until <= now.monotonic)
                 .is_none()
         {
             return false;
         }
         self.in_progress
-            .insert(issuer.into(), (), now + WAIT_TIMEOUT);
+            .insert(issuer.into(), (), now.monotonic + WAIT_TIMEOUT);
         true
     }
 
+    /// Gives the keys of the cached verifier to the one that was found: the application may have created a new server.
+    pub(super) fn hand_over_keys(&self, issuer: &str, found: &mut JwtVerifier) {
+        if let Some(previous) = self.verifiers.get(issuer) {
+            found.take_over_keys(&previous.verifier);
+        }
+    }
+
     /// Caches the outcome of a lookup.
-    pub(super) fn end(&mut self, issuer: &str, outcome: LookupOutcome, now: Duration) {
+    pub(super) fn end(&mut self, issuer: &str, outcome: LookupOutcome, now: BothClocks) {
         self.in_progress.remove(issuer);
         match outcome {
             LookupOutcome::Found(verifier) => {
@@ -130,7 +138,7 @@ impl LookupCache {
                 let cached = CachedVerifier {
                     verifier,
                     found_at: now,
-                    used_at: now,
+                    used_at: now.monotonic,
                     renewal: None,
                 };
                 self.verifiers.insert(issuer.into(), cached);
@@ -138,15 +146,15 @@ impl LookupCache {
             LookupOutcome::NotFound => {
                 self.verifiers.remove(issuer);
                 self.negative
-                    .insert(issuer.into(), outcome, now + NOT_FOUND_TTL);
+                    .insert(issuer.into(), outcome, now.monotonic + NOT_FOUND_TTL);
             }
             LookupOutcome::Failed => match self.verifiers.get_mut(issuer) {
                 Some(known) if known.is_usable(now) => {
-                    known.renewal = Some(Renewal::Failed(now));
+                    known.renewal = Some(Renewal::Failed(now.monotonic));
                 }
                 _ => {
                     self.negative
-                        .insert(issuer.into(), outcome, now + FAILURE_TTL);
+                        .insert(issuer.into(), outcome, now.monotonic + FAILURE_TTL);
                 }
             },
         }
@@ -165,18 +173,22 @@ impl LookupCache {
 }
 
 impl CachedVerifier {
-    fn is_usable(&self, now: Duration) -> bool {
-        now.saturating_sub(self.found_at) < VERIFIER_TTL + OUTAGE_LIMIT
+    fn is_usable(&self, now: BothClocks) -> bool {
+        self.found_at.age(now) < VERIFIER_TTL + OUTAGE_LIMIT
     }
 
     /// Returns whether a request uses this verifier instead of waiting for a lookup: it is fresh, or the lookup has
     /// failed or hangs.
-    fn needs_no_waiting(&self, now: Duration) -> bool {
-        let is_fresh = now.saturating_sub(self.found_at) < VERIFIER_TTL;
+    fn needs_no_waiting(&self, now: BothClocks) -> bool {
+        let is_fresh = self.found_at.age(now) < VERIFIER_TTL;
         is_fresh
             || match self.renewal {
-                Some(Renewal::InProgress(since)) => now.saturating_sub(since) >= WAIT_TIMEOUT,
-                Some(Renewal::Failed(at)) => now.saturating_sub(at) < FAILURE_TTL_WITH_FALLBACK,
+                Some(Renewal::InProgress(since)) => {
+                    now.monotonic.saturating_sub(since) >= WAIT_TIMEOUT
+                }
+                Some(Renewal::Failed(at)) => {
+                    now.monotonic.saturating_sub(at) < FAILURE_TTL_WITH_FALLBACK
+                }
                 None => false,
             }
     }

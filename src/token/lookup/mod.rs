@@ -14,7 +14,7 @@ use super::error::{VerifyError, VerifyErrorKind};
 use super::issuers::claimed_issuer;
 use super::jwt::JwtVerifier;
 use super::jwt::settings::JwtSettings;
-use crate::clock::{Clock, Now, SharedClock, system_clock, within};
+use crate::clock::{BothClocks, Clock, Now, SharedClock, system_clock, within};
 use crate::issuer::Unavailable;
 use crate::protocol::sanitize::log_safe;
 use crate::single_flight::SingleFlight;
@@ -47,8 +47,9 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// issuers, or a prefix that ends in a slash: `https://id.example.com` is also a prefix of
 /// `https://id.example.com.evil.test`. `lookup` must not send requests to an issuer that it does not know.
 ///
-/// Return clones of one [`AuthorizationServer`](crate::AuthorizationServer) per tenant if possible: its keys then
-/// stay cached when the tenant is looked up again.
+/// The lookup may create an [`AuthorizationServer`](crate::AuthorizationServer) each time: when a tenant is looked up
+/// again, the new one takes over the cached metadata and keys if issuer, metadata address and back channel are the same.
+/// A configured back channel (`with_back_channel`, `with_http_client`) is the same only in clones of one handle.
 ///
 /// # Example
 ///
@@ -144,7 +145,7 @@ impl IssuerLookup {
             Ok(issuer) => issuer,
             Err(error) => return Verification::Ready(Err(error)),
         };
-        let now = now.monotonic(&self.shared.clock);
+        let now = now.both(&self.shared.clock);
         if let Some(outcome) = self.shared.cache.lock().get(&issuer, now) {
             return Verification::Ready(into_result(outcome));
         }
@@ -154,7 +155,7 @@ impl IssuerLookup {
 
     /// Returns whether the cached verifier of an issuer still has these settings, without waiting.
     pub(super) fn is_current(&self, verifier: &Arc<JwtSettings>, now: &Now<'_>) -> bool {
-        let now = now.monotonic(&self.shared.clock);
+        let now = now.both(&self.shared.clock);
         let issuer = verifier.server.issuer();
         // `allow` may have changed since the token was validated.
         if !(self.shared.allow)(issuer) {
@@ -180,7 +181,7 @@ impl LookupState {
     /// Waits for the lookup of an issuer that is not cached.
     async fn lookup(self: Arc<Self>, issuer: Box<str>) -> LookupOutcome {
         let start = |_| {
-            let now = self.clock.monotonic();
+            let now = self.now();
             let mut cache = self.cache.lock();
             // A lookup may have completed since the caller looked at the cache.
             if let Some(outcome) = cache.get(&issuer, now) {
@@ -200,7 +201,7 @@ impl LookupState {
             Ok(waiter) => waiter,
             Err(outcome) => return outcome,
         };
-        let fallback = self.cache.lock().fallback(&issuer, self.clock.monotonic());
+        let fallback = self.cache.lock().fallback(&issuer, self.now());
         let outcome = within(&*self.clock, WAIT_TIMEOUT, waiter.outcome()).await;
         match (outcome.flatten(), fallback) {
             (None | Some(LookupOutcome::Failed), Some(verifier)) => LookupOutcome::Found(verifier),
@@ -232,6 +233,10 @@ impl LookupState {
         }
     }
 
+    fn now(&self) -> BothClocks {
+        BothClocks::now(&*self.clock)
+    }
+
     /// Logs a failure. The issuer is chosen by the caller, so it is escaped and shortened.
     fn log_failure(&self, kind: &'static str, issuer: &str, error: &str) {
         let now = self.clock.monotonic();
@@ -258,13 +263,19 @@ struct Attempt {
 impl Attempt {
     async fn run(mut self) -> LookupOutcome {
         self.outcome = self.state.call(&self.issuer).await;
+        if let LookupOutcome::Found(verifier) = &mut self.outcome {
+            self.state
+                .cache
+                .lock()
+                .hand_over_keys(&self.issuer, verifier);
+        }
         self.outcome.clone()
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let (outcome, now) = (self.outcome.clone(), self.state.clock.monotonic());
+        let (outcome, now) = (self.outcome.clone(), self.state.now());
         self.state.cache.lock().end(&self.issuer, outcome, now);
     }
 }

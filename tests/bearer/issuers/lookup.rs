@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use tower_oauth::testing::{ManualClock, TestServer, TokenMint};
+use tower_oauth::testing::{Endpoint, Fault, ManualClock, TestServer, TokenMint};
 use tower_oauth::token::{IssuerLookup, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, JwtVerifier};
 
@@ -403,5 +403,86 @@ async fn a_tenant_that_is_no_longer_allowed_is_rejected_despite_the_cache() {
             ISSUER_REJECTED
         };
         assert_eq!(present(&api, &token).await.outcome(), expect);
+    }
+}
+
+/// The lookup of [`Tenants`] creates an `AuthorizationServer` each time.
+#[tokio::test]
+async fn keys_outlive_the_handle_of_a_tenant_that_is_looked_up_again() {
+    let tenants = Tenants::new();
+    let acme = tenants.add("acme");
+    let api = tenants.api();
+    let token = of(&acme).with_expires_in(86_400);
+    assert_eq!(outcome(&api, &token).await, Outcome::Accepted);
+    acme.fail(Endpoint::Metadata, Fault::disconnect());
+    acme.fail(Endpoint::KeySet, Fault::disconnect());
+    tenants.clock.advance(Duration::from_secs(601));
+    assert_eq!(
+        outcome(&api, &token).await,
+        Outcome::Accepted,
+        "after the second lookup"
+    );
+    assert_eq!(tenants.asked(), 2);
+    tenants.clock.advance(Duration::from_secs(3000));
+    assert_eq!(
+        outcome(&api, &token).await,
+        Outcome::Accepted,
+        "within the outage limit"
+    );
+    tenants.clock.advance(Duration::from_secs(1200));
+    assert_eq!(
+        outcome(&api, &token).await,
+        Outcome::Unavailable,
+        "beyond the outage limit"
+    );
+    // `None` ends a tenant at once.
+    acme.clear_faults(Endpoint::Metadata);
+    acme.clear_faults(Endpoint::KeySet);
+    tenants.clock.advance(Duration::from_secs(61));
+    assert_eq!(outcome(&api, &token).await, Outcome::Accepted);
+    tenants.remove(&acme);
+    tenants.clock.advance(Duration::from_secs(600));
+    assert_eq!(outcome(&api, &token).await, ISSUER_REJECTED);
+}
+
+/// Not by the issuer alone: another back channel or metadata address may be another server.
+#[tokio::test]
+async fn keys_are_not_carried_over_to_another_back_channel_or_metadata_address() {
+    for changes_channel in [true, false] {
+        let (first, second) = (
+            server(&format!("{HOST}acme")),
+            server(&format!("{HOST}acme")),
+        );
+        let second = second.with_clock(first.clock());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (one, other) = (first.authorization_server(), second.authorization_server());
+        let other = match changes_channel {
+            true => other,
+            false => {
+                let address = format!("{HOST}elsewhere/.well-known/openid-configuration");
+                first
+                    .authorization_server()
+                    .with_metadata_url(&address)
+                    .unwrap()
+            }
+        };
+        let lookup = move |_| {
+            let handle = match asked.fetch_add(1, Ordering::SeqCst) {
+                0 => &one,
+                _ => &other,
+            };
+            let found = JwtVerifier::new(handle, AUDIENCE).unwrap();
+            async { Ok::<_, std::io::Error>(Some(found)) }
+        };
+        let lookup = IssuerLookup::new(|_| true, lookup).with_clock(first.clock());
+        let api = behind(lookup);
+        let token = good(&first).with_expires_in(86_400);
+        assert_eq!(outcome(&api, &token).await, Outcome::Accepted);
+        first.clock().advance(Duration::from_secs(601));
+        assert_ne!(
+            outcome(&api, &token).await,
+            Outcome::Accepted,
+            "{changes_channel}"
+        );
     }
 }

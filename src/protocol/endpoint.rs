@@ -1,0 +1,67 @@
+//! The endpoints that a client authenticates at: their addresses and authentication methods in the metadata.
+
+use super::json::{Json, Object};
+
+/// An endpoint that receives requests of a client directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerEndpoint {
+    Token,
+    Introspection,
+    Revocation,
+    UserInfo,
+}
+
+impl ServerEndpoint {
+    /// Returns the name of the member of the metadata.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token_endpoint",
+            Self::Introspection => "introspection_endpoint",
+            Self::Revocation => "revocation_endpoint",
+            Self::UserInfo => "userinfo_endpoint",
+        }
+    }
+
+    /// Returns the name of the list of authentication methods (RFC 8414 §2). At the userinfo endpoint only tokens
+    /// authenticate.
+    pub(crate) fn auth_methods_name(self) -> &'static str {
+        match self {
+            Self::Token | Self::UserInfo => "token_endpoint_auth_methods_supported",
+            Self::Introspection => "introspection_endpoint_auth_methods_supported",
+            Self::Revocation => "revocation_endpoint_auth_methods_supported",
+        }
+    }
+}
+
+/// `mtls_endpoint_aliases`: the addresses for connections with a client certificate (RFC 8705 §5).
+#[derive(Clone, Debug, Default)]
+pub(super) struct MtlsAliases(Vec<(ServerEndpoint, String)>);
+
+impl MtlsAliases {
+    pub(super) fn read(metadata: &Object<'_>) -> Self {
+        let aliases = metadata.member("mtls_endpoint_aliases");
+        let Some(aliases) = aliases.and_then(Json::as_object) else {
+            return Self::default();
+        };
+        let read = |endpoint: ServerEndpoint| {
+            let url = aliases.member(endpoint.name())?.as_str()?;
+            (!url.is_empty()).then(|| (endpoint, url.to_owned()))
+        };
+        let endpoints = [
+            ServerEndpoint::Token,
+            ServerEndpoint::Introspection,
+            ServerEndpoint::Revocation,
+            ServerEndpoint::UserInfo,
+        ];
+        Self(endpoints.into_iter().filter_map(read).collect())
+    }
+
+    pub(super) fn remove(&mut self, endpoint: ServerEndpoint) {
+        self.0.retain(|(other, _)| *other != endpoint);
+    }
+
+    pub(super) fn get(&self, endpoint: ServerEndpoint) -> Option<&str> {
+        let found = self.0.iter().find(|(other, _)| *other == endpoint);
+        found.map(|(_, url)| url.as_str())
+    }
+}
