@@ -7,7 +7,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::cookies::Cookies;
+use super::cookies::{Cookies, MAX_RESPONSE_BYTES};
+use super::events;
 use super::jar::{SESSION, SESSION_NAMES};
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::record::SessionRecord;
@@ -16,8 +17,8 @@ use crate::session::{LoadedSession, MAX_COOKIE_BYTES, SealSessionError};
 /// The cookies of a session: suffixes and values, which are credentials.
 pub(super) struct SealedCookies(Vec<(String, String)>);
 
-/// Returns the cookies of a session: its secret, or the encrypted session. The raw ID token is left
-/// out if it does not fit.
+/// Returns the cookies of a session: its secret, or the encrypted session. The raw ID token, which is
+/// only the hint of a sign-out, is left out if the response could be too large with it.
 pub(super) fn seal(
     cookies: &Cookies,
     loaded: &LoadedSession,
@@ -27,27 +28,28 @@ pub(super) fn seal(
         return Ok(SealedCookies(vec![(SESSION.to_owned(), value)]));
     }
     let record = loaded.record();
-    match seal_record(cookies, record) {
-        Err(SealSessionError::TooLarge { .. }) if record.tokens().id_token.is_some() => {
-            seal_record(cookies, &SessionRecord::clone(record).without_id_token())
-        }
-        sealed => sealed,
+    let bytes = record.to_bytes();
+    let has_room = cost(cookies, &bytes) <= MAX_WITH_ID_TOKEN;
+    if has_room || record.tokens().id_token.is_none() {
+        return seal_record(cookies, &bytes);
     }
+    let short = SessionRecord::clone(record).without_id_token();
+    seal_record(cookies, &short.to_bytes())
 }
 
-fn seal_record(
-    cookies: &Cookies,
-    record: &SessionRecord,
-) -> Result<SealedCookies, SealSessionError> {
-    let record = record.to_bytes();
+/// Returns the size of the cookies of a record in a request.
+fn cost(cookies: &Cookies, record: &[u8]) -> usize {
+    let length = sealed_len(1 + record.len());
+    let names = names(length.div_ceil(CHUNK_BYTES));
+    let names = names.iter().map(|name| cookies.cost(name, ""));
+    length + names.sum::<usize>()
+}
+
+fn seal_record(cookies: &Cookies, record: &[u8]) -> Result<SealedCookies, SealSessionError> {
     let length = sealed_len(1 + record.len());
     let count = length.div_ceil(CHUNK_BYTES);
     let names = names(count);
-    let cost = length
-        + names
-            .iter()
-            .map(|name| cookies.cost(name, ""))
-            .sum::<usize>();
+    let cost = cost(cookies, record);
     let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_COOKIE_BYTES) else {
         return Err(SealSessionError::TooLarge {
             bytes: cost,
@@ -56,8 +58,11 @@ fn seal_record(
     };
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
     plain.push(count_byte);
-    plain.extend_from_slice(&record);
+    plain.extend_from_slice(record);
     let sealed = cookies.seal(Purpose::Session, SESSION, &plain)?;
+    if cost > LARGE_SESSION && cookies.is_first_large_session() {
+        events::session_is_large(cost, MAX_COOKIE_BYTES);
+    }
     let mut rest = sealed.as_str();
     let cookies = names.into_iter().map(|name| {
         let (value, after) = rest.split_at(rest.len().min(CHUNK_BYTES));
@@ -99,6 +104,13 @@ pub(super) fn open_chunks(cookies: &Cookies, text: &str, count: usize) -> Option
     }
     SessionRecord::from_bytes(record)
 }
+
+/// Limit on the cookies of a session with its ID token: with attributes, and with fields that clear
+/// other cookies, they fit into the response of a callback.
+const MAX_WITH_ID_TOKEN: usize = MAX_RESPONSE_BYTES - 512;
+
+/// From this size on, the sessions of users with more roles may not fit.
+const LARGE_SESSION: usize = 3 * 1024;
 
 /// A value of this length fits, with name and attributes, into 4093 bytes, the smallest limit among
 /// browsers.

@@ -4,6 +4,8 @@
 //! `Secure`, `HttpOnly`, `Path=/` and no `Domain`. With http, which is allowed on loopback only,
 //! cookies can have neither the prefix nor `Secure`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::HeaderValue;
@@ -34,6 +36,14 @@ pub enum SameSite {
     Strict,
 }
 
+/// How long a browser keeps a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CookieLifetime {
+    Of(Duration),
+    /// Until the browser is closed.
+    Browser,
+}
+
 /// The cookies of a layer. A suffix is the name of a cookie without the prefix of the layer.
 #[derive(Clone, Debug)]
 pub(super) struct Cookies {
@@ -46,6 +56,8 @@ pub(super) struct Cookies {
     random: Random,
     /// Binds cookies to this layer: cookies of another layer do not open.
     binding: Binding,
+    /// Whether a large session was logged.
+    has_large_session: Arc<AtomicBool>,
 }
 
 impl Cookies {
@@ -66,6 +78,7 @@ impl Cookies {
             key,
             random: *flow.random(),
             binding: flow.binding(),
+            has_large_session: Arc::default(),
         };
         cookies.with_app(&app)
     }
@@ -85,6 +98,11 @@ impl Cookies {
 
     pub(super) fn random(&self) -> Random {
         self.random
+    }
+
+    /// Returns true once.
+    pub(super) fn is_first_large_session(&self) -> bool {
+        !self.has_large_session.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn login_tag(&self) -> &str {
@@ -110,7 +128,7 @@ impl Cookies {
         &self,
         suffix: &str,
         value: &str,
-        lifetime: Duration,
+        lifetime: CookieLifetime,
         same_site: SameSite,
     ) -> Option<HeaderValue> {
         let prefix = &self.prefix;
@@ -119,9 +137,12 @@ impl Cookies {
             SameSite::Lax => "Lax",
             SameSite::Strict => "Strict",
         };
-        let seconds = lifetime.as_secs();
+        let max_age = match lifetime {
+            CookieLifetime::Of(lifetime) => format!("; Max-Age={}", lifetime.as_secs()),
+            CookieLifetime::Browser => String::new(),
+        };
         let text = format!(
-            "{prefix}{suffix}={value}; Path=/{secure}; HttpOnly; SameSite={same_site}; Max-Age={seconds}"
+            "{prefix}{suffix}={value}; Path=/{secure}; HttpOnly; SameSite={same_site}{max_age}"
         );
         let mut cookie = HeaderValue::try_from(text).ok()?;
         cookie.set_sensitive(true);
@@ -130,7 +151,8 @@ impl Cookies {
 
     /// Returns the `Set-Cookie` value that removes a cookie.
     pub(super) fn clear(&self, suffix: &str) -> Option<HeaderValue> {
-        self.set(suffix, "", Duration::ZERO, SameSite::Lax)
+        let lifetime = CookieLifetime::Of(Duration::ZERO);
+        self.set(suffix, "", lifetime, SameSite::Lax)
     }
 
     /// Encrypts the value of a cookie.
@@ -174,6 +196,7 @@ impl Cookies {
             key: CookieKey::from_bytes(&[7; 32]).unwrap(),
             random: Random::system(),
             binding: Binding::new(&["https://id.example.com", "shop"]),
+            has_large_session: Arc::default(),
         };
         cookies.with_app(app)
     }
@@ -230,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_attributes_follow_the_scheme() {
-        let minute = Duration::from_secs(60);
+        let minute = CookieLifetime::Of(Duration::from_secs(60));
         let value = Cookies::of_test("shop", true).set("session", "v", minute, SameSite::Lax);
         assert_eq!(
             value.unwrap(),

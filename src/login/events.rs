@@ -129,6 +129,15 @@ pub(super) fn session_cookie_rejected(reason: &'static str) {
     );
 }
 
+/// Once per layer: users with more roles or groups may have sessions that do not fit.
+pub(super) fn session_is_large(bytes: usize, limit: usize) {
+    tracing::warn!(
+        name: "session_is_large", target: TARGET, bytes, limit,
+        "a session in cookies exceeds 3 KiB and may be too large for other users: keep sessions in a store \
+         with `LoginLayer::with_session_store`, or let the authorization server issue smaller tokens"
+    );
+}
+
 pub(super) fn session_cookie_not_renewed(reason: &dyn std::fmt::Display) {
     if may_log("session_cookie_not_renewed", "") {
         tracing::warn!(

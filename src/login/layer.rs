@@ -72,6 +72,7 @@ impl LoginLayer {
             csrf: Csrf::default(),
             csrf_header: X_CSRF,
             same_site: SameSite::default(),
+            ends_with_browser: false,
             error_page: None,
             redemptions: Arc::new(redemptions),
         })))

@@ -255,6 +255,17 @@ impl LoginLayer {
         })
     }
 
+    /// Makes the session cookie last until the browser is closed, by leaving out `Max-Age`. By default
+    /// it lasts as long as the session can.
+    ///
+    /// This is a request to the browser and no limit of the session: a browser that restores its tabs
+    /// at the next start keeps such cookies, and mobile browsers may never be closed. The
+    /// [limits of sessions](Self::with_session_limits) apply in any case.
+    #[must_use]
+    pub fn with_browser_session_cookie(self) -> Self {
+        self.with(|settings| settings.ends_with_browser = true)
+    }
+
     /// Sets the protection against cross-site request forgery. Default: [`Csrf::SameOrigin`].
     #[must_use]
     pub fn with_csrf(self, csrf: Csrf) -> Self {

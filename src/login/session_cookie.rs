@@ -6,6 +6,7 @@ use http::HeaderValue;
 use http::header::HeaderMap;
 
 use super::chunks::{self, SealedCookies};
+use super::cookies::CookieLifetime;
 use super::events;
 use super::jar::Jar;
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
@@ -176,7 +177,10 @@ impl Settings {
     ) -> Vec<HeaderValue> {
         let now = self.manager.time();
         let ends_at = self.manager.latest_expiry(loaded.record(), &now);
-        let lifetime = time_until(ends_at, now.wall());
+        let lifetime = match self.ends_with_browser {
+            true => CookieLifetime::Browser,
+            false => CookieLifetime::Of(time_until(ends_at, now.wall())),
+        };
         let cookies = &self.cookies;
         let written = sealed
             .iter()

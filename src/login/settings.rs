@@ -36,6 +36,8 @@ pub(super) struct Settings {
     /// The static header that scripts of this application send.
     pub(super) csrf_header: HeaderName,
     pub(super) same_site: SameSite,
+    /// Whether the session cookie has no `Max-Age`.
+    pub(super) ends_with_browser: bool,
     pub(super) error_page: Option<ErrorPageRenderer>,
     pub(super) redemptions: Arc<RedemptionCache>,
 }

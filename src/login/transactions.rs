@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::cookies::{Cookies, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, SameSite};
+use super::cookies::{CookieLifetime, Cookies, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, SameSite};
 use super::jar::Jar;
 use super::login_state::LoginState;
 use super::slots::{Slot, return_to_name};
@@ -77,7 +77,7 @@ pub(super) fn set_cookies(
     login: &LoginCookies<'_>,
     limit: Duration,
 ) -> Result<Vec<HeaderValue>, RandomError> {
-    let lifetime = limit.saturating_add(GRACE);
+    let lifetime = CookieLifetime::Of(limit.saturating_add(GRACE));
     let name = login.slot.name(cookies.login_tag());
     let plain = login.transaction.to_bytes();
     let value = cookies.seal(Purpose::Transaction, &name, &plain)?;

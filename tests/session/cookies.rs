@@ -15,6 +15,7 @@ use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
 use tower_oauth::{Client, CookieKey, LoginLayer};
 
+use crate::support::logs::Logs;
 use crate::support::modes::{Mode, session_modes};
 use crate::support::nodes::*;
 use crate::support::shop::*;
@@ -460,6 +461,51 @@ async fn all_our_cookies_together_stay_below_eight_kibibytes() {
         largest = largest.max(field.len());
     }
     assert!(largest > 6400, "nothing was tried: {largest}");
+}
+
+/// Not a limit of the session, which has its own.
+#[tokio::test]
+async fn a_session_cookie_for_the_life_of_the_browser_has_no_max_age() {
+    let shop = Shop::with(|login| login.with_browser_session_cookie());
+    let mut jar = Jar::default();
+    let answer = shop.sign_in("alice", &mut jar).await;
+    let is_session = |cookie: &&str| cookie.starts_with(SESSION);
+    let cookie = answer.set_cookies().into_iter().find(is_session).unwrap();
+    assert!(
+        cookie.ends_with("; Secure; HttpOnly; SameSite=Lax"),
+        "{cookie}"
+    );
+    assert_eq!(shop.greeting(&jar).await, "hello alice");
+    let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+    assert!(shop.send(ask.jar(&jar)).await.clears().contains(&SESSION));
+    shop.clock().advance(Duration::from_secs(3600));
+    assert_eq!(shop.greeting(&jar).await, "hello stranger");
+}
+
+/// The ID token is left out before the response exceeds what nginx accepts by default, and the first
+/// large session is logged with a way out.
+#[tokio::test]
+async fn a_large_session_fits_into_four_kibibytes_without_its_id_token_and_is_logged_once() {
+    let log = Logs::default();
+    let _recording = log.record();
+    let shop = Shop::new();
+    let (mut warnings, mut largest) = (0, 0);
+    for size in (0..2400).step_by(150) {
+        let mut jar = Jar::default();
+        let answer = large_session(&shop, size, &mut jar).await;
+        let logged = log.take();
+        if logged.contains("session_is_large") {
+            warnings += 1;
+            assert!(largest <= 3 * 1024 && jar.bytes() > 3 * 1024, "{size}");
+            assert!(logged.contains("with_session_store"), "{logged}");
+        }
+        largest = largest.max(jar.bytes());
+        // 3.5 KiB: beyond it, even a session without its ID token does not fit.
+        let head = answer.head().len();
+        assert!(head < 4000 || jar.bytes() > 3584, "{size}: {head}");
+    }
+    assert!(largest > 3584, "{largest}");
+    assert_eq!(warnings, 1);
 }
 
 /// The `__Host-Http-` prefix requires `Secure`, `HttpOnly` and `Path=/` (RFC 6265bis).

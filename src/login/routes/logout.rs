@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
 use crate::flow::EndSession;
-use crate::login::cookies::SameSite;
+use crate::login::cookies::{CookieLifetime, SameSite};
 use crate::login::form::{self, read_form};
 use crate::login::jar::{Jar, LOGOUT};
 use crate::login::navigation::{self, FieldValue, SEC_FETCH_SITE};
@@ -258,7 +258,12 @@ async fn logout_at_server(
         .seal(Purpose::Logout, LOGOUT, expected.as_bytes())
         .ok()?;
     let cookies = &settings.cookies;
-    let cookie = cookies.set(LOGOUT, &sealed, RETURN_TTL, SameSite::Lax);
+    let cookie = cookies.set(
+        LOGOUT,
+        &sealed,
+        CookieLifetime::Of(RETURN_TTL),
+        SameSite::Lax,
+    );
     let cookie = cookie.filter(|_| end.returns_state);
     Some((end, cookie))
 }
