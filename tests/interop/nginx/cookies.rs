@@ -11,11 +11,11 @@ fn audience(bytes: usize) -> String {
 async fn signs_in_and_out(site: &Site) -> usize {
     let page = site.sign_in().await;
     assert_eq!(page.text(), "account of alice");
-    let cookies = site.browser.cookies(&site.origin);
+    let cookies = site.browser.cookies(&site.base);
     let home = site.open("/").await;
     assert!(home.text().contains("alice"), "{}", home.text());
     let page = home.form("").unwrap().submit().await.unwrap();
-    assert_eq!(page.url(), format!("{}/", site.origin));
+    assert_eq!(page.url(), format!("{}/", site.base));
     assert!(page.text().contains("signed out"), "{}", page.text());
     let session = cookies
         .iter()
@@ -30,7 +30,7 @@ async fn signs_in_and_out(site: &Site) -> usize {
 async fn sessions_of_three_kilobytes_pass_the_default_buffers() {
     let mut sizes = Vec::new();
     for bytes in [0, 250, 500] {
-        let site = Site::new("", &audience(bytes), Ok).await;
+        let site = Site::new("", "", &audience(bytes)).await;
         sizes.push(signs_in_and_out(&site).await);
     }
     assert!(sizes.iter().any(|size| *size > 3000), "{sizes:?}");
