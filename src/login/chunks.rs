@@ -7,7 +7,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::cookies::Cookies;
+use super::cookies::{Cookies, MAX_RESPONSE_BYTES};
 use super::jar::{SESSION, SESSION_NAMES};
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::record::SessionRecord;
@@ -16,8 +16,9 @@ use crate::session::{LoadedSession, MAX_COOKIE_BYTES, SealSessionError};
 /// The cookies of a session: suffixes and values, which are credentials.
 pub(super) struct SealedCookies(Vec<(String, String)>);
 
-/// Returns the cookies of a session: its secret, or the encrypted session. The raw ID token is left
-/// out if it does not fit.
+/// Returns the cookies of a session: its secret, or the encrypted session. The raw ID token, which is
+/// only a hint at sign-out, is left out if the session fits without it and not with it: into one
+/// response, else into all cookies.
 pub(super) fn seal(
     cookies: &Cookies,
     loaded: &LoadedSession,
@@ -27,17 +28,27 @@ pub(super) fn seal(
         return Ok(SealedCookies(vec![(SESSION.to_owned(), value)]));
     }
     let record = loaded.record();
-    match seal_record(cookies, record) {
-        Err(SealSessionError::TooLarge { .. }) if record.tokens().id_token.is_some() => {
-            seal_record(cookies, &SessionRecord::clone(record).without_id_token())
-        }
-        sealed => sealed,
+    if record.tokens().id_token.is_none() {
+        return seal_record(cookies, record, MAX_COOKIE_BYTES);
     }
+    let without_id_token = SessionRecord::clone(record).without_id_token();
+    for (limit, record) in [
+        (RESPONSE_BYTES, &**record),
+        (RESPONSE_BYTES, &without_id_token),
+        (MAX_COOKIE_BYTES, &**record),
+    ] {
+        match seal_record(cookies, record, limit) {
+            Err(SealSessionError::TooLarge { .. }) => {}
+            sealed => return sealed,
+        }
+    }
+    seal_record(cookies, &without_id_token, MAX_COOKIE_BYTES)
 }
 
 fn seal_record(
     cookies: &Cookies,
     record: &SessionRecord,
+    limit: usize,
 ) -> Result<SealedCookies, SealSessionError> {
     let record = record.to_bytes();
     let length = sealed_len(1 + record.len());
@@ -48,11 +59,8 @@ fn seal_record(
             .iter()
             .map(|name| cookies.cost(name, ""))
             .sum::<usize>();
-    let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_COOKIE_BYTES) else {
-        return Err(SealSessionError::TooLarge {
-            bytes: cost,
-            limit: MAX_COOKIE_BYTES,
-        });
+    let (Ok(count_byte), true) = (u8::try_from(count), cost <= limit) else {
+        return Err(SealSessionError::TooLarge { bytes: cost, limit });
     };
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
     plain.push(count_byte);
@@ -99,6 +107,10 @@ pub(super) fn open_chunks(cookies: &Cookies, text: &str, count: usize) -> Option
     }
     SessionRecord::from_bytes(record)
 }
+
+/// A session of this size leaves room for the attributes of its cookies, the end of a login and a
+/// return target in the response.
+const RESPONSE_BYTES: usize = MAX_RESPONSE_BYTES - 128;
 
 /// A value of this length fits, with name and attributes, into 4093 bytes, the smallest limit among
 /// browsers.
