@@ -8,9 +8,8 @@ use tower_oauth::token::TokenProfile;
 use tower_oauth::{BearerLayer, Client, JwtVerifier};
 
 use super::api::{api, call, jwt, keycloak_api};
-use super::client::ALGORITHMS;
-use super::realm::{API, Keys, Realm, member};
-use super::user::User;
+use super::definitions::{ALGORITHMS, Keys, User};
+use super::realm::{API, Realm, member};
 use super::world::World;
 use crate::provider::SECRET;
 use crate::sessions::Mode;

@@ -6,7 +6,8 @@ use tower_oauth::token::{Dpop, IntrospectionVerifier, TokenProfile, Verifier};
 use tower_oauth::{Algorithm, BearerLayer, Client};
 
 use super::api::{ApiResponse, Call, api, call, jwt, keycloak_api};
-use super::realm::{API, Keys, Realm};
+use super::definitions::Keys;
+use super::realm::{API, Realm};
 use crate::provider::SECRET;
 
 /// The origin of the API, which proofs name.

@@ -5,8 +5,8 @@ use tower_oauth::token::{IntrospectionVerifier, TokenProfile, Verifier};
 use tower_oauth::{AuthorizationServer, BearerLayer, Client};
 
 use super::api::{api, call, jwt, roles};
-use super::realm::{API, Keys, Realm, member};
-use super::user::User;
+use super::definitions::{Keys, User};
+use super::realm::{API, Realm, member};
 use crate::provider::SECRET;
 
 fn introspect(server: &AuthorizationServer, client: Client) -> IntrospectionVerifier {

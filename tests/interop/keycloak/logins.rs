@@ -7,9 +7,8 @@ use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tower_oauth::{Client, SigningKey};
 
-use super::client::{ALGORITHMS, KeycloakClient};
-use super::realm::{APP, Keys, Realm};
-use super::user::User;
+use super::definitions::{ALGORITHMS, KeycloakClient, Keys, User};
+use super::realm::{APP, Realm};
 use super::world::{World, assert_is_password_form, enter_password, sign_in_with_form};
 use crate::provider::SECRET;
 use crate::sessions::Mode;

@@ -3,9 +3,8 @@
 use http::{Method, StatusCode};
 use tower_oauth::Client;
 
-use super::client::KeycloakClient;
-use super::realm::{APP, Keys, Realm};
-use super::user::User;
+use super::definitions::{KeycloakClient, Keys, User};
+use super::realm::{APP, Realm};
 use super::world::World;
 use crate::provider::SECRET;
 use crate::sessions::Mode;

@@ -6,7 +6,7 @@
 mod access_tokens;
 mod api;
 mod channel;
-mod client;
+mod definitions;
 mod dpop;
 mod introspection;
 mod logins;
@@ -16,5 +16,4 @@ mod realm;
 mod refresh;
 mod rotation;
 mod server;
-mod user;
 mod world;

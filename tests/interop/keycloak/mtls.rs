@@ -9,9 +9,9 @@ use tower_oauth::{AuthorizationServer, BearerLayer, Client};
 
 use super::api::{Call, api, jwt, keycloak_api};
 use super::channel::{Channel, http};
-use super::realm::{API, Keys, Realm, member};
+use super::definitions::{Keys, User};
+use super::realm::{API, Realm, member};
 use super::server::keycloak;
-use super::user::User;
 use super::world::World;
 use crate::provider::SECRET;
 use crate::sessions::Mode;

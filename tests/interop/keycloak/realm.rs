@@ -11,9 +11,8 @@ use tower_oauth::AuthorizationServer;
 use url::form_urlencoded::Serializer;
 
 use super::channel::{Channel, ID, http};
-use super::client::{KeycloakClient, clients};
+use super::definitions::{KeycloakClient, Keys, PASSWORD, User, clients};
 use super::server::{ADMIN, keycloak};
-use super::user::{PASSWORD, User};
 use crate::provider::SECRET;
 
 /// The audience of access tokens, and the client that introspects them.
@@ -21,37 +20,6 @@ pub const API: &str = "orders-api";
 
 /// The origin of the application.
 pub const APP: &str = "https://app.example.test";
-
-/// The keys of a realm.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Keys {
-    Rs256,
-    Es256,
-}
-
-impl Keys {
-    pub const BOTH: [Self; 2] = [Self::Rs256, Self::Es256];
-
-    pub fn algorithm(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Es256 => "ES256",
-        }
-    }
-
-    /// Returns a provider of a new key. The key with the highest priority signs.
-    pub fn provider(self, name: &str, priority: u32) -> Value {
-        let (id, name_of_size, size) = match self {
-            Self::Rs256 => ("rsa-generated", "keySize", "2048"),
-            Self::Es256 => ("ecdsa-generated", "ecdsaEllipticCurveKey", "P-256"),
-        };
-        let mut config = json!({ "priority": [priority.to_string()], name_of_size: [size] });
-        if self == Self::Rs256 {
-            config["algorithm"] = json!(["RS256"]);
-        }
-        json!({ "name": name, "providerId": id, "config": config })
-    }
-}
 
 /// A handle on a realm, with a proxy of its own.
 pub struct Realm {
@@ -92,12 +60,6 @@ impl Realm {
 
     async fn create(&self, clients: Vec<KeycloakClient>) {
         let clients = clients.into_iter().map(KeycloakClient::into_json);
-        // Without a symmetric key Keycloak cannot sign its refresh tokens.
-        let symmetric = json!({
-            "name": "symmetric",
-            "providerId": "hmac-generated",
-            "config": { "priority": ["100"], "algorithm": ["HS512"] },
-        });
         let definition = json!({
             "realm": self.name,
             "enabled": true,
@@ -115,7 +77,7 @@ impl Realm {
             ],
             "clients": clients.collect::<Vec<_>>(),
             "components": {
-                "org.keycloak.keys.KeyProvider": [self.keys.provider("first", 100), symmetric],
+                "org.keycloak.keys.KeyProvider": self.keys.providers(),
             },
         });
         self.send_admin(Method::POST, "", Some(definition)).await;

@@ -11,9 +11,8 @@ use tower_oauth::Client;
 use url::form_urlencoded;
 
 use super::channel::Rewrite;
-use super::client::KeycloakClient;
-use super::realm::{Keys, Realm};
-use super::user::User;
+use super::definitions::{KeycloakClient, Keys, User};
+use super::realm::Realm;
 use super::world::{Visitor, World};
 use crate::provider::SECRET;
 use crate::sessions::Mode;

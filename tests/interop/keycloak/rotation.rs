@@ -8,8 +8,8 @@ use http::Method;
 use serde_json::json;
 
 use super::api::{call, keycloak_api};
-use super::client::KeycloakClient;
-use super::realm::{Keys, Realm, member};
+use super::definitions::{KeycloakClient, Keys};
+use super::realm::{Realm, member};
 
 const KIND: &str = "org.keycloak.keys.KeyProvider";
 
@@ -77,7 +77,7 @@ async fn new_keys_reject_no_request_and_a_withdrawn_key_ends() {
                 .assert_accepted("all three keys");
         }
 
-        withdraw_key(&realm, "first").await;
+        withdraw_key(&realm, keys.algorithm()).await;
         // An API that was started after the withdrawal does not know the key.
         let started = keycloak_api(&realm.server());
         let response = call(&started, "/", &old).await;

@@ -12,8 +12,8 @@ use tower_oauth::testing::{Browser, Page};
 use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session};
 
 use super::channel::{Channel, ID};
+use super::definitions::{PASSWORD, User};
 use super::realm::{APP, Realm};
-use super::user::{PASSWORD, User};
 use crate::sessions::Mode;
 
 pub struct World {

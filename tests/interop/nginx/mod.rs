@@ -2,7 +2,7 @@
 
 mod cookies;
 
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -10,33 +10,30 @@ use axum::response::Html;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tower_oauth::testing::{Browser, Page, ServerHandle, TestClient, TestServer, TestUser};
-use tower_oauth::{Client, ConfigError, CookieKey, LoginLayer, Session};
+use tower_oauth::{Client, CookieKey, LoginLayer, Session};
 
 use crate::process::{Process, free_port};
 use crate::provider::folder;
 
 /// An application behind nginx, with a demo authorization server.
 struct Site {
-    /// The public origin.
-    origin: String,
+    /// The public address.
+    base: String,
     browser: Browser,
     _nginx: Process,
     _issuer: ServerHandle,
 }
 
 impl Site {
-    /// `directives` are those of the `server` block; `change` configures the layer.
-    async fn new(
-        directives: &str,
-        audience: &str,
-        change: impl FnOnce(LoginLayer) -> Result<LoginLayer, ConfigError>,
-    ) -> Self {
-        let origin = format!("http://127.0.0.1:{}", free_port());
+    /// `prefix` is the part of the path that nginx removes, `directives` are those of the `location` block.
+    async fn new(prefix: &str, directives: &str, audience: &str) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let base = format!("http://{address}{prefix}");
         let issuer = format!("127.0.0.1:{}", free_port());
         let client = TestClient::confidential("shop", "secret")
-            .add_redirect_uri(&format!("{origin}/auth/callback"))
+            .add_redirect_uri(&format!("{base}/auth/callback"))
             .unwrap()
-            .add_post_logout_redirect_uri(&format!("{origin}/auth/logout"))
+            .add_post_logout_redirect_uri(&format!("{base}/auth/logout"))
             .unwrap()
             .with_audience(audience)
             .without_consent();
@@ -48,13 +45,12 @@ impl Site {
         let login = LoginLayer::new(
             &server.authorization_server(),
             Client::confidential("shop", "secret"),
-            &format!("{origin}/auth/callback"),
+            &format!("{base}/auth/callback"),
             CookieKey::generate().unwrap(),
         )
         .unwrap()
-        .with_post_logout_redirect_uri(&format!("{origin}/auth/logout"))
+        .with_post_logout_redirect_uri(&format!("{base}/auth/logout"))
         .unwrap();
-        let login = change(login).unwrap();
         let pages = Router::new()
             .route("/account", get(account).layer(login.required()))
             .route("/", get(home))
@@ -63,15 +59,15 @@ impl Site {
         let app = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move { axum::serve(listener, pages).await });
         Self {
-            _nginx: nginx(&origin, &app, directives),
-            origin,
+            _nginx: nginx(&address, &location(prefix, &app, directives)),
+            base,
             browser: Browser::new(),
             _issuer: handle,
         }
     }
 
     async fn open(&self, path: &str) -> Page {
-        let url = format!("{}{path}", self.origin);
+        let url = format!("{}{path}", self.base);
         self.browser.navigate(&url).await.unwrap()
     }
 
@@ -82,10 +78,11 @@ impl Site {
     }
 }
 
-async fn home(session: Option<Session>) -> Html<String> {
+async fn home(login: LoginLayer, session: Option<Session>) -> Html<String> {
     let user = session.as_ref().map_or("signed out", Session::subject);
+    let action = login.logout_path();
     Html(format!(
-        "{user}<form method=post action=/auth/logout><button>Sign out</button></form>"
+        "{user}<form method=post action={action}><button>Sign out</button></form>"
     ))
 }
 
@@ -93,10 +90,22 @@ async fn account(session: Session) -> String {
     format!("account of {}", session.subject())
 }
 
-/// Starts nginx for an origin. Everything that `directives` do not set has its default.
-fn nginx(origin: &str, app: &str, directives: &str) -> Process {
-    let address = origin.strip_prefix("http://").unwrap();
-    let port = address.rsplit(':').next().unwrap();
+/// Returns a block that hands requests to the application, without the prefix.
+fn location(prefix: &str, app: &str, directives: &str) -> String {
+    // With a path after the address, nginx replaces the prefix by it.
+    let path = if prefix.is_empty() { "" } else { "/" };
+    format!(
+        "location {prefix}/ {{
+            proxy_pass http://{app}{path};
+            proxy_set_header Host $http_host;
+            {directives}
+        }}"
+    )
+}
+
+/// Starts nginx at an address. Everything that is not set here has its default.
+fn nginx(address: &str, location: &str) -> Process {
+    let (_, port) = address.rsplit_once(':').unwrap();
     let prefix = folder().join("nginx").join(port);
     std::fs::create_dir_all(&prefix).unwrap();
     let temporary = ["client_body", "proxy", "fastcgi", "scgi", "uwsgi"]
@@ -107,20 +116,15 @@ fn nginx(origin: &str, app: &str, directives: &str) -> Process {
          events {{}}
          http {{
            access_log off; {temporary}
-           server {{
-             listen {address};
-             {directives}
-             location / {{ proxy_pass http://{app}; proxy_set_header Host $http_host; }}
-           }}
+           server {{ listen {address}; {location} }}
          }}"
     );
     std::fs::write(prefix.join("nginx.conf"), configuration).unwrap();
     let prefix = prefix.to_str().unwrap();
     let arguments = ["-p", prefix, "-c", "nginx.conf", "-e", "stderr"];
     let process = Process::start("/usr/sbin/nginx", arguments, &[], "nginx.log");
-    let port = port.parse::<u16>().unwrap();
     let start = Instant::now();
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+    while TcpStream::connect(address).is_err() {
         assert!(start.elapsed() < Duration::from_secs(10), "see nginx.log");
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -1,4 +1,4 @@
-//! Clients of a realm, in the format of Keycloak's import.
+//! Clients, users and keys of a realm, in the format of Keycloak's import.
 
 use serde_json::{Value, json};
 
@@ -117,4 +117,107 @@ impl KeycloakClient {
     pub fn into_json(self) -> Value {
         self.0
     }
+}
+
+/// The password of all users.
+pub const PASSWORD: &str = "wonderland";
+
+/// A user with the last name Liddell.
+#[derive(Clone)]
+pub struct User(String);
+
+impl User {
+    pub fn new(name: &str) -> Self {
+        Self(name.to_lowercase())
+    }
+
+    /// The user with the role `orders:read`.
+    pub fn alice() -> Self {
+        Self::new("alice")
+    }
+
+    pub fn bob() -> Self {
+        Self::new("bob")
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    pub fn email(&self) -> String {
+        format!("{}@example.com", self.0)
+    }
+
+    pub fn definition(&self, roles: &[&str]) -> Value {
+        // Keycloak's login asks for a name and an e-mail address if they are missing.
+        json!({
+            "username": self.0,
+            "enabled": true,
+            "email": self.email(),
+            "emailVerified": true,
+            "firstName": self.0,
+            "lastName": "Liddell",
+            "credentials": [{ "type": "password", "value": PASSWORD, "temporary": false }],
+            "realmRoles": roles,
+        })
+    }
+}
+
+/// The kind of keys that a realm signs with by default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Keys {
+    Rs256,
+    Es256,
+}
+
+impl Keys {
+    pub const BOTH: [Self; 2] = [Self::Rs256, Self::Es256];
+
+    pub fn algorithm(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+
+    /// Returns providers of the keys of a new realm.
+    ///
+    /// Keycloak would also create a missing key when the first token needs it; two requests at once then wait for each
+    /// other. `HS512` is for refresh tokens, `AES` for cookies.
+    pub fn providers(self) -> Vec<Value> {
+        let others = ["PS256", "ES384", "EdDSA", "HS512", "AES"];
+        let all = Self::BOTH.map(Self::algorithm).into_iter().chain(others);
+        all.map(|algorithm| provider(algorithm, algorithm, 100))
+            .collect()
+    }
+
+    /// Returns a provider of a new key. The key with the highest priority signs.
+    pub fn provider(self, name: &str, priority: u32) -> Value {
+        provider(self.algorithm(), name, priority)
+    }
+}
+
+fn provider(algorithm: &str, name: &str, priority: u32) -> Value {
+    let (id, mut config) = match algorithm {
+        "ES256" => (
+            "ecdsa-generated",
+            json!({ "ecdsaEllipticCurveKey": ["P-256"] }),
+        ),
+        "ES384" => (
+            "ecdsa-generated",
+            json!({ "ecdsaEllipticCurveKey": ["P-384"] }),
+        ),
+        "EdDSA" => (
+            "eddsa-generated",
+            json!({ "eddsaEllipticCurveKey": ["Ed25519"] }),
+        ),
+        "HS512" => ("hmac-generated", json!({ "algorithm": ["HS512"] })),
+        "AES" => ("aes-generated", json!({ "secretSize": ["16"] })),
+        rsa => (
+            "rsa-generated",
+            json!({ "keySize": ["2048"], "algorithm": [rsa] }),
+        ),
+    };
+    config["priority"] = json!([priority.to_string()]);
+    json!({ "name": name, "providerId": id, "config": config })
 }
