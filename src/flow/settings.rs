@@ -141,7 +141,9 @@ impl Flow {
             "acr_values" if self.acr_values.is_none() => {
                 let is_list = !value.split(' ').any(str::is_empty) && is_printable_ascii(value);
                 if !is_list || AcrValues::parse(value).is_none() {
-                    return invalid("`acr_values` must be at most 8 words separated by single spaces");
+                    return invalid(
+                        "`acr_values` must be at most 8 words separated by single spaces",
+                    );
                 }
                 self.acr_values = Some(value.to_owned());
                 return Ok(self);
