@@ -82,6 +82,7 @@
 //! | protect gRPC methods | [`MethodScopesLayer`](bearer::MethodScopesLayer), module `grpc` (feature `tonic`) |
 //! | find out why a request was rejected | [`BearerLayer::on_refusal`], `response.extensions().get::<Refusal>()` ([`Refusal`](bearer::Refusal)), [`observability`] |
 //! | **Browser routes** | guide: [`login`] |
+//! | routers, proxies and where the routes of the layer are | guide: [`login::guide`] |
 //! | keep sessions in Redis, end them everywhere at once | [`LoginLayer::with_session_store`]; guide: [`session::guide`] |
 //! | call an API on behalf of the user | [`Session::access_token`] |
 //! | serve a single-page application that never sees a token | module `relay` (feature `relay`) |

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::issuer::{BackChannelError, Client, Unavailable, describe};
 use crate::protocol::OAuthErrorCode;
 use crate::protocol::authorization_response::InvalidAuthorizationResponse;
+use crate::protocol::sanitize::{display_safe, log_safe};
 use crate::protocol::token_response::TokenResponseError;
 use crate::random::RandomError;
 use crate::token::id_token::IdTokenError;
@@ -51,6 +52,8 @@ pub enum FlowErrorKind {
 struct OAuthErrorResponse {
     code: OAuthErrorCode,
     description: Option<String>,
+    /// Whether it came with the browser. What comes over the back channel is not for users.
+    from_browser: bool,
 }
 
 impl FlowError {
@@ -74,12 +77,32 @@ impl FlowError {
         self.error_response.as_deref().map(|error| &error.code)
     }
 
-    /// Returns the `error_description` that the authorization server sent: truncated and without control
-    /// characters, but untrusted.
-    pub(crate) fn description(&self) -> Option<&str> {
-        self.error_response
-            .as_deref()
-            .and_then(|error| error.description.as_deref())
+    /// Returns the `error_description` of the authorization response: truncated and without control
+    /// characters, but untrusted. `None` for a token response, whose text is for administrators.
+    pub(crate) fn description(&self) -> Option<String> {
+        let response = self.response_from_browser()?;
+        response.description.as_deref().map(display_safe)
+    }
+
+    /// Returns the error code of the authorization response, which may be shown to the user.
+    pub(crate) fn authorization_error(&self) -> Option<&OAuthErrorCode> {
+        Some(&self.response_from_browser()?.code)
+    }
+
+    /// Returns the message for the log, with the `error_description` of a token response. That of an
+    /// authorization response is shown to the user, and may be a text of an attacker.
+    pub(crate) fn for_log(&self) -> String {
+        let response = self.error_response.as_deref();
+        let response = response.filter(|response| !response.from_browser);
+        match response.and_then(|response| response.description.as_deref()) {
+            Some(description) => format!("{self}: {}", log_safe(description)),
+            None => self.to_string(),
+        }
+    }
+
+    fn response_from_browser(&self) -> Option<&OAuthErrorResponse> {
+        let response = self.error_response.as_deref();
+        response.filter(|response| response.from_browser)
     }
 
     pub(super) fn new(
@@ -120,7 +143,7 @@ impl FlowError {
             _ => (FlowErrorKind::Refused, "authorization_error"),
         };
         let message = format!("the authorization endpoint returned error {code}");
-        Self::new(kind, name, message).with_error_response(code, description)
+        Self::new(kind, name, message).with_error_response(code, description, true)
     }
 
     pub(super) fn no_id_token() -> Self {
@@ -164,7 +187,7 @@ impl FlowError {
         let rejected = Self::new(FlowErrorKind::Refused, "refresh_refused", message);
         match error {
             TokenResponseError::Refused { code, description } => {
-                rejected.with_error_response(code, description)
+                rejected.with_error_response(code, description, false)
             }
             _ => rejected,
         }
@@ -205,9 +228,19 @@ impl FlowError {
         }
     }
 
-    fn with_error_response(self, code: OAuthErrorCode, description: Option<String>) -> Self {
+    fn with_error_response(
+        self,
+        code: OAuthErrorCode,
+        description: Option<String>,
+        from_browser: bool,
+    ) -> Self {
+        let response = OAuthErrorResponse {
+            code,
+            description,
+            from_browser,
+        };
         Self {
-            error_response: Some(Box::new(OAuthErrorResponse { code, description })),
+            error_response: Some(Box::new(response)),
             ..self
         }
     }
@@ -287,7 +320,7 @@ impl From<TokenResponseError> for FlowError {
                     retry_after,
                     ..Self::new(kind, name, message)
                 }
-                .with_error_response(code, description)
+                .with_error_response(code, description, false)
             }
             TokenResponseError::Status(429 | 500..=599) => {
                 Self::unavailable("token_endpoint_unavailable", message, RETRY_AFTER)

@@ -5,6 +5,7 @@ use url::Url;
 use crate::config_error::ConfigError;
 use crate::crypto::binding::Binding;
 use crate::issuer::is_loopback;
+use crate::protocol::request_target::find_ambiguity;
 
 /// Returns the binding of a login layer.
 ///
@@ -48,7 +49,20 @@ pub(super) fn redirect_target(setting: &'static str, value: &str) -> Result<Url,
     if !url.username().is_empty() || url.password().is_some() {
         return invalid("it must not have a user name or password");
     }
+    let path = path_as_written(value);
+    // The URL parser removes dot segments, and requests are compared with what is left.
+    if path != url.path() || find_ambiguity(path).is_some() {
+        return invalid(
+            "its path must be unambiguous: no dot segments, `;`, two slashes in a row, encoded slashes or needless escapes",
+        );
+    }
     Ok(url)
+}
+
+fn path_as_written(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after_scheme.find('/').map_or("/", |at| &after_scheme[at..]);
+    path.split('?').next().unwrap_or(path)
 }
 
 #[cfg(test)]

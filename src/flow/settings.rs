@@ -14,8 +14,14 @@ use crate::crypto::base64url;
 use crate::crypto::binding::Binding;
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::authorization_request::is_reserved_parameter;
+use crate::protocol::sanitize::is_printable_ascii;
 use crate::protocol::{ScopeSet, State};
 use crate::random::Random;
+use crate::token::id_token::AcrValues;
+
+/// Values of `prompt` that every login may request (OpenID Connect Core §3.1.2.1). `offline_access` requires
+/// `consent` (§11).
+const PROMPTS: [&str; 3] = ["login", "consent", "select_account"];
 
 pub(super) const CLIENT_ID: &str = "client_id";
 
@@ -33,6 +39,9 @@ pub(crate) struct Flow {
     binding: Binding,
     pub(super) scopes: ScopeSet,
     pub(super) parameters: Vec<(String, String)>,
+    /// What every login requests, and the ID token is checked against.
+    pub(super) max_age: Option<u32>,
+    pub(super) acr_values: Option<String>,
     pub(super) post_logout_redirect_uri: Option<String>,
     pub(super) end_session: Option<CustomEndSession>,
     pub(super) default_token_lifetime: Duration,
@@ -67,6 +76,14 @@ impl Flow {
         let mut scopes = ScopeSet::default();
         scopes.insert("openid");
         let redirect_url = redirect_target("redirect URI", redirect_uri)?;
+        // Some servers append the authorization response with a second `?`, others drop the query.
+        if redirect_url.query().is_some() {
+            return Err(ConfigError::Url {
+                setting: "redirect URI",
+                value: redirect_uri.to_owned(),
+                reason: "it must not have a query",
+            });
+        }
         Ok(Self {
             server: server.clone(),
             binding: binding(server.issuer(), client.id(), &redirect_url),
@@ -75,6 +92,8 @@ impl Flow {
             redirect_uri: redirect_uri.to_owned(),
             scopes,
             parameters: Vec::new(),
+            max_age: None,
+            acr_values: None,
             post_logout_redirect_uri: None,
             end_session: None,
             default_token_lifetime: DEFAULT_TOKEN_LIFETIME,
@@ -118,12 +137,30 @@ impl Flow {
         if is_reserved_parameter(name) {
             return invalid("the login flow sets this parameter itself");
         }
-        // The ID token is checked against `max_age` and `acr_values` of the login that requested it, and `prompt`
-        // can change the response. Only `consent` and `select_account` need no check; `offline_access` requires
-        // `consent` (OpenID Connect Core §11).
-        let is_unchecked = name == "prompt" && ["consent", "select_account"].contains(&value);
-        if ["prompt", "max_age", "acr_values"].contains(&name) && !is_unchecked {
-            return invalid("this parameter can only be set for a single login");
+        match name {
+            // `none` can be requested for a single login only: every login would fail without a session there.
+            "prompt" if !value.split(' ').all(|one| PROMPTS.contains(&one)) => {
+                return invalid("`prompt` must be `login`, `consent` or `select_account`");
+            }
+            "max_age" if self.max_age.is_none() => {
+                let Ok(seconds) = value.parse() else {
+                    return invalid("`max_age` must be a number of seconds");
+                };
+                self.max_age = Some(seconds);
+                return Ok(self);
+            }
+            "acr_values" if self.acr_values.is_none() => {
+                let is_list = !value.split(' ').any(str::is_empty) && is_printable_ascii(value);
+                if !is_list || AcrValues::parse(value).is_none() {
+                    return invalid(
+                        "`acr_values` must be at most 8 words separated by single spaces",
+                    );
+                }
+                self.acr_values = Some(value.to_owned());
+                return Ok(self);
+            }
+            "max_age" | "acr_values" => return invalid("this parameter is already set"),
+            _ => {}
         }
         if self.parameters.iter().any(|(other, _)| other == name) {
             return invalid("this parameter is already set");

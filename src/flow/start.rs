@@ -65,7 +65,9 @@ impl Flow {
         let metadata = self.server.metadata().await?;
         check_pkce(&metadata)?;
         let endpoint = authorization_endpoint(&metadata)?;
-        let acr_values = request.check(&metadata)?;
+        request.check(&metadata)?;
+        let request = self.with_requirements(request)?;
+        let acr_values = request.acr_values()?;
 
         let transaction = Transaction {
             state: StateDigest::of(state),
@@ -79,10 +81,9 @@ impl Flow {
             replaces: request.replaces,
         };
         let max_age = request.max_age.map(|seconds| seconds.to_string());
-        let prompt = self.prompt(request.prompt.as_deref());
         let mut additional: Vec<(&str, &str)> = [
             ("login_hint", &request.login_hint),
-            ("prompt", &prompt),
+            ("prompt", &request.prompt),
             ("ui_locales", &request.ui_locales),
             ("acr_values", &request.acr_values),
             ("max_age", &max_age),
@@ -113,25 +114,56 @@ impl Flow {
         })
     }
 
-    /// Combines `prompt` of this login with the configured one, which a silent login ignores.
-    fn prompt(&self, requested: Option<&str>) -> Option<String> {
-        let mut parameters = self.parameters.iter();
-        let configured = parameters.find(|(name, _)| name == "prompt");
-        Some(match (requested, configured) {
-            (None, configured) => configured?.1.clone(),
-            (Some(requested), Some((_, configured)))
-                if requested != "none" && !requested.split(' ').any(|one| one == configured) =>
-            {
-                format!("{requested} {configured}")
+    /// Combines the parameters of a login with the configured ones. Anyone can write a link to the login route, so a
+    /// link can raise the requirements of a login and never lower them.
+    fn with_requirements(&self, mut request: StartRequest) -> Result<StartRequest, FlowError> {
+        request.max_age = match (request.max_age, self.max_age) {
+            (Some(requested), Some(configured)) => Some(requested.min(configured)),
+            (requested, configured) => requested.or(configured),
+        };
+        request.acr_values = match (request.acr_values, self.acr_values.as_deref()) {
+            (Some(requested), Some(configured)) => {
+                let is_configured = |one: &&str| configured.split(' ').any(|other| other == *one);
+                let both: Vec<&str> = requested.split(' ').filter(is_configured).collect();
+                if both.is_empty() {
+                    return Err(FlowError::request(
+                        "acr_values_unsupported",
+                        "`acr_values` has no value that every login of this application requests",
+                    ));
+                }
+                Some(both.join(" "))
             }
-            (Some(requested), _) => requested.to_owned(),
-        })
+            (requested, configured) => requested.or_else(|| configured.map(str::to_owned)),
+        };
+        let configured = self.parameters.iter().find(|(name, _)| name == "prompt");
+        let configured = configured.map_or("", |(_, value)| value);
+        let requires_login = configured.split(' ').any(|one| one == "login");
+        request.prompt = match request.prompt {
+            Some(none) if none == "none" && requires_login => {
+                return Err(FlowError::request(
+                    "prompt_unsupported",
+                    "`prompt` is `none`, and every login of this application requests `login`",
+                ));
+            }
+            // A silent login shows nothing that could be configured.
+            Some(none) if none == "none" => Some(none),
+            requested => {
+                let requested = requested.unwrap_or_default();
+                let mut values: Vec<&str> = Vec::new();
+                for value in requested.split(' ').chain(configured.split(' ')) {
+                    if !value.is_empty() && !values.contains(&value) {
+                        values.push(value);
+                    }
+                }
+                (!values.is_empty()).then(|| values.join(" "))
+            }
+        };
+        Ok(request)
     }
 }
 
 impl StartRequest {
-    /// Checks the parameters, and returns the `acr_values` as the transaction keeps them.
-    fn check(&self, metadata: &Metadata) -> Result<Option<AcrValues>, FlowError> {
+    fn check(&self, metadata: &Metadata) -> Result<(), FlowError> {
         let texts = [
             &self.login_hint,
             &self.prompt,
@@ -146,9 +178,14 @@ impl StartRequest {
                 ));
             }
         }
-        if let Some(prompt) = &self.prompt {
-            check_prompt(prompt, metadata.prompt_values_supported())?;
+        match &self.prompt {
+            Some(prompt) => check_prompt(prompt, metadata.prompt_values_supported()),
+            None => Ok(()),
         }
+    }
+
+    /// Returns the `acr_values` as the transaction keeps them.
+    fn acr_values(&self) -> Result<Option<AcrValues>, FlowError> {
         let Some(acr_values) = &self.acr_values else {
             return Ok(None);
         };

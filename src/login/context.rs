@@ -1,16 +1,17 @@
 //! The request extension by which [`RequiredLayer`](super::RequiredLayer), extractors and relays find
 //! the login layer around them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::header::HeaderMap;
 use http::uri::PathAndQuery;
 use http::{Extensions, Method, Uri};
 
-use super::navigation;
+use super::events;
+use super::navigation::{self, RequestKind};
 use super::refusal::{FORBIDDEN, UNCHECKED_POLICY, WEAK_AUTHENTICATION};
-use super::response::LayerResponse;
+use super::response::{LayerResponse, misconfigured};
 use super::settings::Settings;
 use crate::bearer::{Policy, UnmetBySession};
 #[cfg(feature = "relay")]
@@ -29,9 +30,27 @@ pub(crate) struct LoginContext {
 #[derive(Debug)]
 struct LayerContext {
     settings: Arc<Settings>,
-    /// The path and query as sent by the browser; nested routers may shorten the URI.
-    original: Option<PathAndQuery>,
+    original: OriginalPath,
+    /// Why users cannot sign in.
+    conflict: OnceLock<&'static str>,
     depends_on_session: AtomicBool,
+}
+
+/// The path and query of a request as they arrived; nested routers may shorten the URI.
+#[derive(Clone, Debug)]
+pub(super) struct OriginalPath {
+    path: Option<PathAndQuery>,
+    /// Whether it has the prefix that a proxy removes from most requests.
+    has_prefix: bool,
+}
+
+impl OriginalPath {
+    pub(super) fn new(uri: &Uri, has_prefix: bool) -> Self {
+        Self {
+            path: uri.path_and_query().cloned(),
+            has_prefix,
+        }
+    }
 }
 
 /// A login layer whose session is not in the extensions of the request.
@@ -42,35 +61,38 @@ struct OtherLayer {
 }
 
 impl LoginContext {
-    /// Puts the layer of `settings` and its session into the extensions of a request. Returns why
-    /// that is impossible, for the developer, if an outer layer has the same routes or cookies.
+    /// Puts the layer of `settings` and its session into the extensions of a request. An outer layer
+    /// with the same routes or cookies is logged, and users of neither can sign in.
     pub(super) fn insert(
         settings: Arc<Settings>,
         session: Option<Session>,
-        uri: &Uri,
+        original: OriginalPath,
         extensions: &mut Extensions,
-    ) -> Result<Self, &'static str> {
+    ) -> Self {
         let mut others = Self::take(extensions);
         others.retain(|other| other.layer.settings.layer != settings.layer);
-        let conflicts = others
-            .iter()
-            .filter_map(|other| other.layer.settings.conflict(&settings));
-        if let Some(conflict) = conflicts.into_iter().next() {
-            return Err(conflict);
-        }
         let context = Self {
             layer: Arc::new(LayerContext {
                 settings,
-                original: uri.path_and_query().cloned(),
+                original,
+                conflict: OnceLock::new(),
                 depends_on_session: AtomicBool::new(false),
             }),
             others,
         };
+        for other in &context.others {
+            if let Some(conflict) = other.layer.settings.conflict(context.settings()) {
+                events::misconfigured(conflict);
+                for layer in [&other.layer, &context.layer] {
+                    let _ = layer.conflict.set(conflict);
+                }
+            }
+        }
         extensions.insert(context.clone());
         if let Some(session) = session {
             extensions.insert(session);
         }
-        Ok(context)
+        context
     }
 
     /// Makes `layer` the one whose session the request has. Returns whether it is around the
@@ -145,10 +167,26 @@ impl LoginContext {
     pub(crate) fn login_required(&self, method: &Method, headers: &HeaderMap) -> LayerResponse {
         self.note_session_dependence();
         // Only a GET is a navigation, so users never return to the URL of another method.
-        let original = self.layer.original.as_ref().map(PathAndQuery::as_str);
         let settings = &self.layer.settings;
         let kind = navigation::request_kind(method, headers, &settings.origin);
-        settings.login_required(kind, headers, original)
+        if kind == RequestKind::Navigation
+            && let Some(conflict) = self.layer.conflict.get()
+        {
+            return misconfigured(conflict);
+        }
+        let original = self.outer_path();
+        settings.login_required(kind, headers, original.as_deref())
+    }
+
+    /// Returns path and query of the request as browsers see them.
+    pub(crate) fn outer_path(&self) -> Option<String> {
+        let OriginalPath { path, has_prefix } = &self.layer.original;
+        let prefix = if *has_prefix {
+            ""
+        } else {
+            self.settings().paths.prefix()
+        };
+        path.as_ref().map(|path| format!("{prefix}{path}"))
     }
 }
 
@@ -177,7 +215,7 @@ impl LoginContext {
     pub(crate) fn login_required_for_script(&self, headers: &HeaderMap) -> LayerResponse {
         self.note_session_dependence();
         let settings = &self.layer.settings;
-        settings.login_required(navigation::RequestKind::Program, headers, None)
+        settings.login_required(RequestKind::Program, headers, None)
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {

@@ -4,6 +4,7 @@
 //! are rate-limited per kind.
 
 use super::refusal::{CROSS_SITE, FORBIDDEN, LoginRefusal, SIGNED_OUT, WEAK_AUTHENTICATION};
+use super::route_paths::RoutePaths;
 use crate::record::SessionId;
 use crate::telemetry::{RefusedSession, count_login, may_log};
 
@@ -114,6 +115,15 @@ pub(super) fn frontchannel_logout() {
     }
 }
 
+pub(super) fn frontchannel_logout_rejected(reason: &'static str) {
+    if may_log("frontchannel_logout_rejected", reason) {
+        tracing::info!(
+            name: "frontchannel_logout_rejected", target: TARGET, status = 400_u16, reason,
+            "rejected a front-channel logout"
+        );
+    }
+}
+
 pub(super) fn logout_token_rejected(code: &'static str) {
     if may_log("logout_token_rejected", code) {
         tracing::info!(
@@ -145,6 +155,38 @@ pub(super) fn session_cookie_not_renewed(reason: &dyn std::fmt::Display) {
             "failed to renew a session cookie"
         );
     }
+}
+
+/// Logged once for each layer.
+pub(super) fn login_route_unreached(paths: &RoutePaths) {
+    tracing::warn!(
+        name: "login_route_unreached", target: TARGET, login = paths.login,
+        "browsers were redirected to the login route, and this process has received no request for a route of the \
+         layer. Is the layer added last, without a later `fallback`, `merge` or `nest` (otherwise merge \
+         `LoginLayer::routes`)? Does a proxy remove a path prefix (`LoginLayer::with_path_prefix`)?"
+    );
+}
+
+/// A session that was created within the last 30 seconds, here or at another replica.
+pub(super) fn new_session_rejected(reason: &'static str) {
+    if may_log("new_session_rejected", reason) {
+        tracing::warn!(
+            name: "new_session_rejected", target: TARGET, reason,
+            "a browser signed in less than 30 seconds ago, and its session is rejected: `invalid` means that the \
+             cookie does not decrypt with the cookie keys of this process; `expired` that it has ended, or that the \
+             clocks of the replicas differ by more than a minute"
+        );
+    }
+}
+
+/// Each construction of a layer is logged.
+pub(super) fn routes_in_the_root(paths: &RoutePaths) {
+    tracing::warn!(
+        name: "login_routes_in_the_root", target: TARGET,
+        callback = paths.callback, login = paths.login, logout = paths.logout, session = paths.session,
+        "the routes of a login layer are in the root, before routes of the application with the same \
+         paths: use a redirect URI in a folder, such as `/auth/callback`, or `LoginLayer::with_route_names`"
+    );
 }
 
 pub(super) fn misconfigured(reason: &'static str) {

@@ -12,15 +12,16 @@ use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::context::LoginContext;
+use super::context::{LoginContext, OriginalPath};
 use super::presented_cookies::SessionCookieNames;
 use super::refusal::LoginRefusal;
-use super::response::{self, LayerResponse, misconfigured};
+use super::response::{self, LayerResponse};
 use super::session_cookie::OpenedCookies;
 use super::settings::Settings;
 use crate::protocol::cache;
 use crate::response_future::ResponseFuture;
 use crate::session::Session;
+use crate::token::original_uri;
 
 pin_project! {
     /// The response future of [`Login`](super::Login).
@@ -222,9 +223,11 @@ pub(super) fn admit<B>(
         session
     });
     let pending_refresh = session.as_ref().and_then(Session::pending_refresh);
-    let (uri, extensions) = (request.uri().clone(), request.extensions_mut());
-    let context = LoginContext::insert(Arc::clone(settings), session.clone(), &uri, extensions)
-        .map_err(misconfigured)?;
+    let original = original_uri(request.uri(), request.extensions());
+    let (_, has_prefix) = settings.paths.requested(original, request.uri());
+    let original = OriginalPath::new(original, has_prefix);
+    let extensions = request.extensions_mut();
+    let context = LoginContext::insert(Arc::clone(settings), session.clone(), original, extensions);
     Ok(ResponseFinalizer {
         settings: Arc::clone(settings),
         clear_cookies: cookie.set_cookies,

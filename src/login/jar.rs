@@ -50,7 +50,7 @@ impl<'a> Jar<'a> {
     fn add(&mut self, name: &'a str, value: &'a str) {
         let session = is_session(name);
         let is_login = || is_login_cookie(name, self.cookies.login_tag());
-        if !(session || name == LOGOUT || is_login()) {
+        if !(session || [LOGOUT, SIGNED_IN].contains(&name) || is_login()) {
             return;
         }
         // Separate limits: neither many pending logins nor many unused names may hide the session.
@@ -182,6 +182,8 @@ pub(super) const SESSION: &str = "session";
 /// All names that sessions are written to.
 pub(super) const SESSION_NAMES: [&str; 3] = [SESSION, "session.0", "session.1"];
 pub(super) const LOGOUT: &str = "logout";
+/// Marks a recent sign-in.
+pub(super) const SIGNED_IN: &str = "signed-in";
 
 /// Limit on the bytes read, for servers that do not limit header fields.
 const MAX_SCANNED_BYTES: usize = 64 * 1024;

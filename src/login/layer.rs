@@ -10,10 +10,12 @@ use tower_layer::Layer;
 use super::context::LoginContext;
 use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, X_CSRF};
+use super::events;
 use super::redemptions::RedemptionCache;
 use super::required::RequiredLayer;
+use super::route_paths::{RouteNames, RoutePaths};
 use super::service::Login;
-use super::settings::{RoutePaths, Settings};
+use super::settings::Settings;
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError};
@@ -37,9 +39,11 @@ impl LoginLayer {
     /// `redirect_uri`.
     ///
     /// The redirect URI is the one registered with the authorization server: https, or http on
-    /// loopback. Its last path segment is the callback route; the routes `login`, `logout`,
-    /// `session`, `backchannel-logout` and `frontchannel-logout` are in the same folder. The `Host`
-    /// of a request changes none of this. This performs no I/O; see [`ready`](Self::ready).
+    /// loopback, without a query. Its last path segment is the callback route; the routes `login`,
+    /// `logout`, `session`, `backchannel-logout` and `frontchannel-logout` are in the same folder
+    /// ([`with_route_names`](Self::with_route_names) renames them). With a path of one segment they
+    /// are in the root, among the application's own routes, and the log has a warning. The `Host` of
+    /// a request changes none of this. This performs no I/O; see [`ready`](Self::ready).
     ///
     /// Sessions are bound to the layer that created them. A layer with another issuer, client,
     /// origin or folder does not accept them, even with the same key and store;
@@ -56,7 +60,11 @@ impl LoginLayer {
         cookie_key: CookieKey,
     ) -> Result<Self, ConfigError> {
         let flow = Flow::new(server, client, redirect_uri)?;
-        let paths = RoutePaths::beside(flow.redirect_uri())?;
+        let route_names = RouteNames::default();
+        let paths = RoutePaths::beside(flow.redirect_uri(), &route_names)?;
+        if paths.are_in_the_root() {
+            events::routes_in_the_root(&paths);
+        }
         let cookies = Cookies::new(&flow, cookie_key.clone());
         let redemptions = RedemptionCache::new(Arc::clone(flow.clock()));
         static LAYERS: AtomicU64 = AtomicU64::new(0);
@@ -65,16 +73,19 @@ impl LoginLayer {
             origin: flow.redirect_uri().origin().ascii_serialization(),
             manager: Arc::new(SessionManager::new(Arc::new(flow), cookie_key)),
             cookies,
+            route_names,
             paths,
-            default_return_to: "/".to_owned(),
+            default_return_to: None,
             post_logout_path: None,
             clears_site_data: false,
+            ends_unnamed_sessions: false,
             csrf: Csrf::default(),
             csrf_header: X_CSRF,
             same_site: SameSite::default(),
             ends_with_browser: false,
             error_page: None,
             redemptions: Arc::new(redemptions),
+            login_route: Arc::default(),
         })))
     }
 
@@ -118,7 +129,8 @@ impl LoginLayer {
         self.settings.login_url(target)
     }
 
-    /// Returns the path of the login route, which redirects to the authorization server.
+    /// Returns the path of the login route, which redirects to the authorization server. This and
+    /// the following paths are those that browsers see.
     pub fn login_path(&self) -> &str {
         &self.settings.paths.login
     }
@@ -131,7 +143,9 @@ impl LoginLayer {
     /// Returns the path of the logout route: a form that posts to it signs out, and so does a link
     /// in a page of this application.
     ///
-    /// The parameter `return_to` of the query or the form is the path to return to afterwards.
+    /// The parameter `return_to` of the query or the form is the path to return to afterwards. A POST
+    /// by a script (`fetch`) gets 200 with the member `location` in JSON, which the page navigates to;
+    /// for htmx it is in `HX-Redirect`. That URL never has the ID token.
     pub fn logout_path(&self) -> &str {
         &self.settings.paths.logout
     }

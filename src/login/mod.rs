@@ -68,8 +68,8 @@
 //! [`Principal`](crate::extract::Principal) extract and whose token a relay sends; the extractor
 //! [`LoginLayer`] returns its layer. A session of one layer never counts at the other. Cookie names
 //! contain the client id, and a digest of the layer unless the folder is `/auth`. If two layers have
-//! a route or, on one host, the cookie names in common, every request inside both gets 500 and the
-//! log names the setting.
+//! a route or, on one host, the cookie names in common, users of neither can sign in: they get 500, and
+//! the log names the setting.
 //!
 //! # Deployment notes
 //!
@@ -163,6 +163,7 @@ mod future;
 mod hooks;
 mod jar;
 mod layer;
+mod login_route_watch;
 mod login_state;
 mod navigation;
 mod options;
@@ -175,10 +176,15 @@ mod reject;
 mod required;
 mod response;
 mod returning_login;
+mod route_options;
+mod route_paths;
+#[cfg(feature = "axum")]
+mod router;
 mod routes;
 mod service;
 mod session_cookie;
 mod settings;
+mod sign_in_loop;
 mod slots;
 mod target_cookie;
 mod transactions;
@@ -194,4 +200,8 @@ pub use pages::ErrorPage;
 pub(crate) use required::SessionRequirement;
 pub use required::{Required, RequiredLayer};
 pub(crate) use response::misconfigured;
+pub use route_paths::RouteNames;
 pub use service::Login;
+
+#[doc = include_str!("../../docs/login.md")]
+pub mod guide {}

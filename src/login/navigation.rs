@@ -29,8 +29,7 @@ pub(crate) fn request_kind(method: &Method, headers: &HeaderMap, origin: &str) -
         && !is_prefetch(headers)
         && !headers.contains_key(UPGRADE)
         && !is(headers.get(X_REQUESTED_WITH), "XMLHttpRequest");
-    let may_navigate =
-        || headers.contains_key(&SEC_FETCH_MODE) || !has_cross_origin(headers, origin);
+    let may_navigate = || has_fetch_metadata(headers) || !has_cross_origin(headers, origin);
     match *method {
         Method::GET if becomes_a_page && may_navigate() => RequestKind::Navigation,
         Method::POST if becomes_a_page => RequestKind::Form,
@@ -61,6 +60,11 @@ pub(super) fn is_document_request(headers: &HeaderMap) -> bool {
                 FieldValue::Absent | FieldValue::One("document" | "empty"),
             )
         )
+}
+
+/// Returns whether a browser describes the request, which follows the redirects that it gets.
+pub(super) fn has_fetch_metadata(headers: &HeaderMap) -> bool {
+    headers.contains_key(&SEC_FETCH_MODE)
 }
 
 /// Returns whether the request has an `Origin` field other than `own`, or more than one.

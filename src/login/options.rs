@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use url::Url;
 
 use super::cookies::{SameSite, is_app_name};
 use super::csrf::Csrf;
 use super::layer::LoginLayer;
 use super::pages::ErrorPage;
-use super::settings::{ErrorPageRenderer, MAX_LOGOUT_TARGET, Route, Settings};
+use super::settings::{ErrorPageRenderer, Settings};
 use crate::config_error::ConfigError;
 use crate::flow::Flow;
 use crate::session::{MAX_PER_USER, SessionManager};
@@ -28,92 +27,29 @@ impl LoginLayer {
 
     /// Adds a parameter to every authorization request, such as `audience` or `access_type`.
     ///
-    /// `prompt` may be `consent`, which many authorization servers require before they issue a
-    /// refresh token (OpenID Connect Core §11), or `select_account`. A login that requests another
-    /// prompt sends both values; a login with `prompt=none` sends neither.
+    /// Three parameters are requirements of every login. A link to the login route can raise them for
+    /// its login, and never lower them:
+    ///
+    /// | parameter | value | checked |
+    /// | --- | --- | --- |
+    /// | `max_age` | seconds since the user authenticated; the smaller one counts | `auth_time` of the ID token must be there and fit |
+    /// | `acr_values` | words separated by spaces; a link can select some of them | `acr` of the ID token must be one of them |
+    /// | `prompt` | `login`, `consent` or `select_account`; a link can add to them | no: the user could remove the parameter. `max_age` of 0 is `login` with a check |
+    ///
+    /// Many authorization servers require `consent` before they issue a refresh token (OpenID Connect
+    /// Core §11). A login with `prompt=none` sends no configured `prompt`; it is rejected if that
+    /// contains `login`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for a parameter that the flow sets itself.
+    /// [`ConfigError::Setting`] for a parameter that the flow sets itself or that is set already, and
+    /// for other values of these three.
     pub fn with_authorization_parameter(
         self,
         name: &str,
         value: &str,
     ) -> Result<Self, ConfigError> {
         self.with_flow(|flow| flow.with_authorization_parameter(name, value))
-    }
-
-    /// Sets the URI that the authorization server redirects to after a sign-out (RP-Initiated
-    /// Logout §3). It must be registered there. Without it, users end on a page of the
-    /// authorization server.
-    ///
-    /// It may be any URI of this origin except the other routes of this layer. If a browser returns
-    /// there from its own sign-out, as an encrypted cookie and `state` show, it is redirected to
-    /// the `return_to` of that sign-out. All other requests for that URI are handled as without
-    /// this setting.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Url`] for a URI of another origin, or one that cannot be a redirect URI.
-    pub fn with_post_logout_redirect_uri(self, uri: &str) -> Result<Self, ConfigError> {
-        let invalid = |reason| ConfigError::Url {
-            setting: "post-logout redirect URI",
-            value: uri.to_owned(),
-            reason,
-        };
-        let url = Url::parse(uri).map_err(|_| invalid("it must be an absolute URL"))?;
-        if url.origin() != self.settings.flow().redirect_uri().origin() {
-            return Err(invalid("its origin must be that of the redirect URI"));
-        }
-        let route = self.settings.paths.find(url.path());
-        if route.is_some_and(|route| route != Route::Logout) {
-            return Err(invalid("it must not be another route of this layer"));
-        }
-        let login = self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))?;
-        Ok(login.with(|settings| settings.post_logout_path = Some(url.path().to_owned())))
-    }
-
-    /// Sets the endpoint and the parameter name for an authorization server that has a sign-out
-    /// endpoint of another kind. Default: `end_session_endpoint` of its metadata.
-    ///
-    /// | server | endpoint | parameter |
-    /// | --- | --- | --- |
-    /// | Auth0 | `https://TENANT.auth0.com/v2/logout` | `returnTo` |
-    /// | Cognito | `https://DOMAIN.auth.REGION.amazoncognito.com/logout` | `logout_uri` |
-    ///
-    /// The request has `client_id` and, if
-    /// [`with_post_logout_redirect_uri`](Self::with_post_logout_redirect_uri) was called, that
-    /// parameter. Such servers do not return `state`, so users end on the default return target and
-    /// not on the `return_to` of their sign-out.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Url`] for a URL that is not https (or http on loopback),
-    /// [`ConfigError::Setting`] for a parameter that is empty, is `client_id`, or has other
-    /// characters than letters, digits, `_`, `-` and `.`.
-    pub fn with_end_session_endpoint(
-        self,
-        url: &str,
-        redirect_parameter: &str,
-    ) -> Result<Self, ConfigError> {
-        self.with_flow(|flow| flow.with_end_session_endpoint(url, redirect_parameter))
-    }
-
-    /// Sets the path that users return to after a sign-in or sign-out without `return_to`. Default:
-    /// `/`.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Url`] for anything but a path on this origin of at most 512 bytes.
-    pub fn with_default_return_to(self, path: &str) -> Result<Self, ConfigError> {
-        if path.len() > MAX_LOGOUT_TARGET || self.settings.return_to(path).is_none() {
-            return Err(ConfigError::Url {
-                setting: "default return target",
-                value: path.to_owned(),
-                reason: "it must be a path of this origin of at most 512 bytes, and not a route of this layer",
-            });
-        }
-        Ok(self.with(|settings| settings.default_return_to = path.to_owned()))
     }
 
     /// Sets the application name in cookie names.
@@ -303,7 +239,7 @@ impl LoginLayer {
         self.with(|settings| settings.error_page = Some(ErrorPageRenderer(Arc::new(render))))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self
     }
@@ -317,7 +253,7 @@ impl LoginLayer {
         self.with(|settings| settings.manager = manager)
     }
 
-    fn with_flow(
+    pub(super) fn with_flow(
         self,
         change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
     ) -> Result<Self, ConfigError> {

@@ -40,8 +40,9 @@ impl ErrorPage<'_> {
         &self.refusal.message
     }
 
-    /// Returns the `error` and `error_description` of the authorization server (RFC 6749 §4.1.2.1
-    /// and §5.2), shortened and without control characters. Escape it.
+    /// Returns the `error` and `error_description` of the authorization response (RFC 6749
+    /// §4.1.2.1), shortened and without control characters. Escape it. Those of the token endpoint
+    /// are for administrators, and in the log only.
     pub fn error_description(&self) -> Option<&str> {
         self.refusal.error_description.as_deref()
     }
@@ -123,12 +124,13 @@ impl fmt::Display for ErrorPage<'_> {
 }
 
 /// The page that asks for confirmation of a sign-out: a link from another site must not sign out.
-pub(super) fn confirm_logout(action: &str) -> String {
+pub(super) fn confirm_logout(action: &str, stay: &str) -> String {
     format!(
         "{}<h1>Sign out?</h1><form method=\"post\" action=\"{}\"><button class=\"go\">Sign out</button>\
-         </form><p><a href=\"/\">Stay signed in</a></p>{FOOT}",
+         </form><p><a href=\"{}\">Stay signed in</a></p>{FOOT}",
         head("Sign out?"),
         Escaped(action),
+        Escaped(stay),
     )
 }
 
@@ -232,7 +234,8 @@ mod tests {
             page.contains("c0ffee") && page.contains("authorization_error"),
             "{page}"
         );
-        assert!(!confirm_logout("/x\"><b>").contains("<b>"));
+        let hostile = "/x\"><b>";
+        assert!(!confirm_logout(hostile, hostile).contains("<b>"));
         assert!(!signed_in("/x\"><b>").contains("<b>"));
     }
 }

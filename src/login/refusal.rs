@@ -119,7 +119,7 @@ impl From<&FlowError> for LoginRefusal {
             error_description: error_description(error),
             retry_after: error.retry_after(),
             can_restart,
-            reason: Some(error.to_string().into()),
+            reason: Some(error.for_log().into()),
         }
     }
 }
@@ -173,6 +173,9 @@ impl From<&SignInError> for LoginRefusal {
                 Self::from(*error)
             }
             SignInError::CreateSessionError(CreateSessionError::LoggedOut) => LOGGED_OUT,
+            SignInError::CreateSessionError(error @ CreateSessionError::Expired(_)) => {
+                EXPIRED.because(error.to_string())
+            }
             SignInError::Used => USED,
         }
     }
@@ -217,6 +220,12 @@ const LOGGED_OUT: LoginRefusal = LoginRefusal::stale(
     "You were signed out during sign-in. Please sign in again.",
 );
 
+const EXPIRED: LoginRefusal = {
+    let mut refusal = LoginRefusal::stale("session_expired_at_sign_in", INVALID_RESPONSE);
+    refusal.status = StatusCode::BAD_GATEWAY;
+    refusal
+};
+
 /// The transaction cookie is kept, so reloading the callback completes the login later.
 fn busy() -> LoginRefusal {
     let mut refusal = LoginRefusal::stale("login_busy", BUSY).because(
@@ -234,9 +243,9 @@ impl From<RandomError> for LoginRefusal {
     }
 }
 
-/// The `error` and `error_description` of the authorization server, as one line.
+/// The `error` and `error_description` of the authorization response, as one line.
 fn error_description(error: &FlowError) -> Option<String> {
-    let code = error.oauth_error()?;
+    let code = error.authorization_error()?;
     Some(match error.description() {
         Some(description) => format!("{code}: {description}"),
         None => code.to_string(),

@@ -8,7 +8,7 @@ use super::events;
 use super::navigation::{self, RequestKind};
 use super::pages::{self, ErrorPage};
 use super::refusal::{CROSS_SITE, LoginRefusal, SIGNED_OUT};
-use super::response::{self, LayerResponse};
+use super::response::{self, HX_REDIRECT, LayerResponse};
 use super::settings::Settings;
 
 impl Settings {
@@ -29,6 +29,10 @@ impl Settings {
         };
         let login_url = self.login_url(target.and_then(|target| self.return_to(target)));
         if kind == RequestKind::Navigation {
+            let now = self.flow().clock().monotonic();
+            if navigation::has_fetch_metadata(headers) && self.login_route.note_redirect(now) {
+                events::login_route_unreached(&self.paths);
+            }
             return response::redirect(&login_url);
         }
         if kind == RequestKind::Form {
@@ -147,5 +151,4 @@ impl Settings {
 /// A 401 needs a challenge (RFC 9110 §15.5.2). Browsers show no password prompt for an unknown
 /// scheme.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Cookie realm=\"login\"");
-const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 const HX_CURRENT_URL: HeaderName = HeaderName::from_static("hx-current-url");

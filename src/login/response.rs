@@ -28,6 +28,15 @@ pub(super) fn redirect_to_server(location: &str) -> LayerResponse {
     see_other(location, true)
 }
 
+/// Tells a script where to navigate to. The location has no secret: the script can read it.
+pub(super) fn location_for_script(location: &str, is_htmx: bool) -> LayerResponse {
+    let mut response = json(&serde_json::json!({ "location": location }));
+    if is_htmx && let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(HX_REDIRECT, location);
+    }
+    response
+}
+
 fn see_other(location: &str, sensitive: bool) -> LayerResponse {
     let Ok(mut location) = HeaderValue::from_str(location) else {
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
@@ -148,6 +157,7 @@ pub(super) fn clear_site_data(headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("clear-site-data"), what);
 }
 
+pub(super) const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 const COOKIE: HeaderValue = HeaderValue::from_static("cookie");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NOTHING_ALLOWED: HeaderValue =

@@ -78,7 +78,7 @@ impl ReturningLogin {
     pub(super) fn target<'a>(&'a self, settings: &'a Settings) -> &'a str {
         let target = self.target.as_deref();
         let target = target.and_then(|target| settings.return_to(target));
-        target.unwrap_or(&settings.default_return_to)
+        target.unwrap_or_else(|| settings.default_return_to())
     }
 }
 

@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::future::{LoginFuture, PendingRequest, admit};
 use super::routes;
 use super::settings::Settings;
+use crate::token::original_uri;
 use crate::verification::Verification;
 
 /// The service of a [`LoginLayer`](super::LoginLayer).
@@ -43,14 +44,17 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let settings = &self.settings;
-        let path = request.uri().path();
+        let original = original_uri(request.uri(), request.extensions());
+        let (path, _) = settings.paths.requested(original, request.uri());
+        let path = path.split('?').next().unwrap_or_default();
         if let Some(route) = settings.route(path) {
+            settings.login_route.note_reachable();
             let (parts, body) = request.into_parts();
             let response = routes::handle(route, Arc::clone(settings), parts, body);
             self.take_inner();
             return LoginFuture::route(response);
         }
-        if settings.post_logout_path.as_deref() == Some(path)
+        if settings.is_post_logout_path(path)
             && let Some(response) =
                 routes::return_from_server(settings, request.uri(), request.headers())
         {

@@ -8,7 +8,7 @@ use http::header::HeaderMap;
 use super::chunks::{self, SealedCookies};
 use super::cookies::CookieLifetime;
 use super::events;
-use super::jar::Jar;
+use super::jar::{Jar, SIGNED_IN};
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
 use crate::clock::time_until;
@@ -52,7 +52,11 @@ impl Settings {
         headers: &HeaderMap,
         touch: bool,
     ) -> Verification<OpenedCookies> {
-        let contents = self.presented_sessions(&Jar::read(headers, &self.cookies));
+        let jar = Jar::read(headers, &self.cookies);
+        if !self.login_route.is_done() && jar.names().next().is_some() {
+            self.login_route.note_reachable();
+        }
+        let contents = self.presented_sessions(&jar);
         let (names, has_invalid) = (contents.names, contents.has_invalid);
         let opened = move |session| OpenedCookies {
             session,
@@ -109,6 +113,10 @@ impl Settings {
         // An invalid, expired or ended session. The request continues without one.
         let rejected = |reason| {
             events::session_cookie_rejected(reason);
+            let is_new = Jar::read(headers, &self.cookies).has(SIGNED_IN);
+            if is_new && !["signed_out", "refresh_refused"].contains(&reason) {
+                events::new_session_rejected(reason);
+            }
             let names = SessionCookieNames::default();
             let set_cookies = clear_others(names);
             SessionCookie {

@@ -9,11 +9,13 @@ use url::Url;
 
 use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, CsrfCheck};
+use super::login_route_watch::LoginRouteWatch;
 use super::pages::ErrorPage;
 use super::redemptions::RedemptionCache;
+use super::route_paths::{Route, RouteNames, RoutePaths};
 use super::{events, form};
 use crate::config_error::ConfigError;
-use crate::flow::{Flow, route_folder};
+use crate::flow::Flow;
 use crate::protocol::form::encode_component;
 use crate::protocol::return_to::check_return_to;
 use crate::session::SessionManager;
@@ -24,14 +26,18 @@ pub(super) struct Settings {
     pub(super) layer: u64,
     pub(super) manager: Arc<SessionManager>,
     pub(super) cookies: Cookies,
+    pub(super) route_names: RouteNames,
     pub(super) paths: RoutePaths,
     /// The origin of the redirect URI, as serialized by browsers.
     pub(super) origin: String,
-    pub(super) default_return_to: String,
-    /// The path of the post-logout redirect URI, if it is set.
+    /// As browsers see it, like all return targets.
+    pub(super) default_return_to: Option<String>,
+    /// The path of the post-logout redirect URI as browsers see it, if it is set.
     pub(super) post_logout_path: Option<String>,
     /// Whether a sign-out response has `Clear-Site-Data`.
     pub(super) clears_site_data: bool,
+    /// Whether a frame without `iss` and `sid` ends the session of its browser.
+    pub(super) ends_unnamed_sessions: bool,
     pub(super) csrf: Csrf,
     /// The static header that scripts of this application send.
     pub(super) csrf_header: HeaderName,
@@ -40,98 +46,12 @@ pub(super) struct Settings {
     pub(super) ends_with_browser: bool,
     pub(super) error_page: Option<ErrorPageRenderer>,
     pub(super) redemptions: Arc<RedemptionCache>,
+    pub(super) login_route: Arc<LoginRouteWatch>,
 }
 
 /// Renders the error pages of the application.
 #[derive(Clone)]
 pub(super) struct ErrorPageRenderer(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
-
-/// A route of the layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    Login,
-    Callback,
-    Logout,
-    Session,
-    BackchannelLogout,
-    FrontchannelLogout,
-}
-
-/// The paths of the routes.
-#[derive(Clone, Debug)]
-pub(super) struct RoutePaths {
-    pub(super) login: String,
-    pub(super) callback: String,
-    pub(super) logout: String,
-    pub(super) session: String,
-    pub(super) backchannel_logout: String,
-    pub(super) frontchannel_logout: String,
-}
-
-impl RoutePaths {
-    pub(super) fn beside(redirect_uri: &Url) -> Result<Self, ConfigError> {
-        let callback = redirect_uri.path();
-        let invalid = |reason| ConfigError::Url {
-            setting: "redirect URI",
-            value: redirect_uri.to_string(),
-            reason,
-        };
-        // A browser would read a redirect to such a path as a URL of another host.
-        if callback.starts_with("//") {
-            return Err(invalid("its path must not begin with two slashes"));
-        }
-        let folder = route_folder(redirect_uri);
-        let name = callback
-            .strip_prefix(folder)
-            .and_then(|name| name.strip_prefix('/'))
-            .filter(|name| !name.is_empty())
-            .ok_or_else(|| invalid("its path must not end in a slash"))?;
-        if OTHER_ROUTES.contains(&name) {
-            return Err(invalid(
-                "its last segment must not be `login`, `logout`, `session`, `backchannel-logout` or \
-                 `frontchannel-logout`: these are other routes of this layer",
-            ));
-        }
-        Ok(Self {
-            login: format!("{folder}/{LOGIN}"),
-            callback: callback.to_owned(),
-            logout: format!("{folder}/{LOGOUT}"),
-            session: format!("{folder}/{SESSION}"),
-            backchannel_logout: format!("{folder}/{BACKCHANNEL_LOGOUT}"),
-            frontchannel_logout: format!("{folder}/{FRONTCHANNEL_LOGOUT}"),
-        })
-    }
-
-    pub(super) fn find(&self, path: &str) -> Option<Route> {
-        [
-            (&self.callback, Route::Callback),
-            (&self.login, Route::Login),
-            (&self.logout, Route::Logout),
-            (&self.session, Route::Session),
-            (&self.backchannel_logout, Route::BackchannelLogout),
-            (&self.frontchannel_logout, Route::FrontchannelLogout),
-        ]
-        .into_iter()
-        .find_map(|(own, route)| (path == own).then_some(route))
-    }
-
-    fn overlap(&self, other: &Self) -> bool {
-        let paths = self.forbidden_targets().into_iter().chain([&*self.session]);
-        paths.into_iter().any(|path| other.find(path).is_some())
-    }
-
-    /// The routes that are not allowed as return targets: they would cause redirect loops, or sign
-    /// out.
-    pub(super) fn forbidden_targets(&self) -> [&str; 5] {
-        [
-            &self.login,
-            &self.callback,
-            &self.logout,
-            &self.backchannel_logout,
-            &self.frontchannel_logout,
-        ]
-    }
-}
 
 impl Settings {
     pub(super) fn flow(&self) -> &Arc<Flow> {
@@ -159,8 +79,15 @@ impl Settings {
         self.paths.find(path).filter(is_enabled)
     }
 
-    /// Returns why another layer cannot be around the same service as this one, for the developer.
-    /// The outer layer would answer for both, or each would clear the cookies of the other.
+    /// Returns the paths of the routes as requests ask for them.
+    #[cfg(feature = "axum")]
+    pub(super) fn route_paths(&self) -> impl Iterator<Item = &str> {
+        let paths = self.paths.all_requested().into_iter();
+        paths.filter(|path| self.route(path).is_some())
+    }
+
+    /// Returns why users of another layer around the same service cannot sign in, for the developer:
+    /// the outer layer answers for both, or each clears the cookies of the other.
     pub(super) fn conflict(&self, other: &Self) -> Option<&'static str> {
         let redirect_uris = [self, other].map(|one| one.flow().redirect_uri());
         let [host, other_host] = redirect_uris.map(Url::host_str);
@@ -171,11 +98,57 @@ impl Settings {
         (host == other_host && same_cookies).then_some(SAME_COOKIES)
     }
 
+    /// Returns whether a request for this path may be a return from the authorization server.
+    pub(super) fn is_post_logout_path(&self, requested: &str) -> bool {
+        let path = self.post_logout_path.as_deref();
+        path.is_some_and(|path| self.paths.inner(path) == Some(requested))
+    }
+
     /// Returns `value` if it is a path of this origin that may be redirected to. Every target from
-    /// a request is checked here: open redirects are attacks (RFC 9700 §4.11).
+    /// a request is checked here: open redirects are attacks (RFC 9700 §4.11). It is checked as
+    /// browsers see it and, below the prefix, as the application does, which may redirect too.
     pub(super) fn return_to<'a>(&self, value: &'a str) -> Option<&'a str> {
-        let own_routes = self.paths.forbidden_targets();
-        check_return_to(value, self.flow().redirect_uri(), &own_routes)
+        let (own_routes, base) = (self.paths.forbidden_targets(), self.flow().redirect_uri());
+        if let Some(inner) = self.paths.inner(value) {
+            check_return_to(inner, base, &own_routes)?;
+        }
+        check_return_to(value, base, &own_routes)
+    }
+
+    /// Returns the path that users return to if no other is known.
+    pub(super) fn default_return_to(&self) -> &str {
+        let configured = self.default_return_to.as_deref();
+        configured.unwrap_or(&self.paths.home)
+    }
+
+    /// Checks settings that concern the same paths; each of them calls this, so that their order
+    /// does not matter.
+    pub(super) fn check_paths(&self) -> Result<(), ConfigError> {
+        let invalid = |setting, value: &str, reason| ConfigError::Url {
+            setting,
+            value: value.to_owned(),
+            reason,
+        };
+        if let Some(path) = &self.post_logout_path
+            && let Some(route) = self.paths.find_outer(path)
+            && route != Route::Logout
+        {
+            return Err(invalid(
+                "post-logout redirect URI",
+                path,
+                "it must not be another route of this layer",
+            ));
+        }
+        match &self.default_return_to {
+            Some(path) if path.len() > MAX_LOGOUT_TARGET || self.return_to(path).is_none() => {
+                Err(invalid(
+                    "default return target",
+                    path,
+                    "it must be a path of this origin of at most 512 bytes, and not a route of this layer",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the `return_to` of a query or form, unless it is missing, repeated (another parser
@@ -202,7 +175,7 @@ impl Settings {
     /// Returns the target of a sign-out. It is kept in the cookie of the sign-out.
     pub(super) fn logout_target<'a>(&'a self, pairs: &'a [(String, String)]) -> &'a str {
         let requested = self.requested_target(pairs, MAX_LOGOUT_TARGET);
-        requested.unwrap_or(&self.default_return_to)
+        requested.unwrap_or_else(|| self.default_return_to())
     }
 
     pub(super) fn login_url(&self, return_to: Option<&str>) -> String {
@@ -229,16 +202,3 @@ const RETURN_TO: &str = "return_to";
 
 /// Limit on the default return target and on the return target of a sign-out.
 pub(super) const MAX_LOGOUT_TARGET: usize = 512;
-
-const LOGIN: &str = "login";
-const LOGOUT: &str = "logout";
-const SESSION: &str = "session";
-const BACKCHANNEL_LOGOUT: &str = "backchannel-logout";
-const FRONTCHANNEL_LOGOUT: &str = "frontchannel-logout";
-const OTHER_ROUTES: [&str; 5] = [
-    LOGIN,
-    LOGOUT,
-    SESSION,
-    BACKCHANNEL_LOGOUT,
-    FRONTCHANNEL_LOGOUT,
-];

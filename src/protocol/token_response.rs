@@ -2,7 +2,7 @@
 
 use super::json::{InvalidJson, Json, Object, parse_object};
 use super::oauth_error::OAuthErrorCode;
-use super::sanitize::{display_safe, is_visible_ascii};
+use super::sanitize::is_visible_ascii;
 use super::scope::ScopeSet;
 use super::secret::{AccessToken, IdToken, RefreshToken};
 
@@ -29,6 +29,8 @@ pub(crate) struct TokenResponse {
 /// A response of the token endpoint without usable tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenResponseError {
+    /// The description is for administrators: some servers describe their own faults in it. It is
+    /// not sanitized.
     #[error("the token endpoint returned error {code}")]
     Refused {
         code: OAuthErrorCode,
@@ -60,7 +62,7 @@ impl TokenResponse {
                 description: object
                     .member("error_description")
                     .and_then(Json::as_str)
-                    .map(display_safe),
+                    .map(str::to_owned),
             });
         }
         if status != 200 {

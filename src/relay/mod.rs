@@ -53,8 +53,10 @@
 //!
 //! The status is forwarded, also 401; the browser then gets a challenge that opens no password prompt.
 //! Only a 401 of the relay itself has the code `login_required`. Requests are not repeated, and a 401
-//! causes no refresh. Redirects are forwarded to the script. If the upstream cannot be reached, or
-//! responds with 407, the response is 502. If it sends no response head [in time](Relay::with_timeout),
+//! causes no refresh. Redirects are not followed: a `Location` below the upstream URL becomes the path
+//! of the relay that leads there, and any other is 502, since a script that follows it would leave the
+//! relay. `Content-Location`, `Operation-Location` and `OData-EntityId` are mapped likewise, or
+//! removed. If the upstream cannot be reached, or responds with 407, the response is 502. If it sends no response head [in time](Relay::with_timeout),
 //! the response is 504.
 //!
 //! # Deployment notes
@@ -106,6 +108,7 @@
 //! [RFC 10017 §6.1.3.3.2]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1.3.3.2
 
 mod body;
+mod location;
 mod refusal;
 mod request_fields;
 mod response_fields;

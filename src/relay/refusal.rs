@@ -143,6 +143,21 @@ pub(super) fn bad_gateway(reason: &str) -> RelayResponse {
     )
 }
 
+/// The upstream names a URL that the relay does not forward to.
+pub(super) fn foreign_location(location: &str) -> RelayResponse {
+    if may_log("relay_location_rejected", "") {
+        tracing::warn!(
+            name: "relay_location_rejected", target: TARGET, location,
+            "the upstream sent a `Location` that is not below its configured URL"
+        );
+    }
+    problem(
+        StatusCode::BAD_GATEWAY,
+        "location_not_relayed",
+        "The upstream service redirects to an address that is not relayed.",
+    )
+}
+
 pub(super) fn unreachable(error: &(dyn Error + 'static)) -> RelayResponse {
     let mut reason = error.to_string();
     let mut source = error.source();

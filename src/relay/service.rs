@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use super::Relay;
 use super::body::{RequestBody, RequestProgress, ResponseBody};
+use super::location::RelayedUrl;
 use super::refusal::{self, RelayResponse};
 use super::request_fields;
 use super::settings::Settings;
@@ -76,6 +77,9 @@ impl Settings {
             .authorize(&context, &parts)
             .map_err(|response| *response)?;
         let uri = self.find_target(&parts).map_err(|response| *response)?;
+        let outer = context.outer_path().unwrap_or_default();
+        let outer = outer.split('?').next().unwrap_or_default();
+        let relayed = self.target.relayed_url(&uri, outer, parts.uri.path());
         let handshake = WebSocketHandshake::take(&mut parts).map_err(refusal::invalid_handshake)?;
         let token = session.access_token().await;
         let token =
@@ -108,8 +112,12 @@ impl Settings {
                 return Err(refusal::timed_out());
             }
         };
-        self.forward_response(response, handshake, context.clock())
-            .map_err(|response| *response)
+        let mut response = self
+            .forward_response(response, handshake, context.clock())
+            .map_err(|response| *response)?;
+        RelayedUrl::rewrite(relayed.as_ref(), response.headers_mut())
+            .map_err(|location| refusal::foreign_location(&location))?;
+        Ok(response)
     }
 
     /// Returns the upstream URI. A router that removes a prefix may remove a second slash with it,

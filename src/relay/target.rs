@@ -5,6 +5,7 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use url::Url;
 
+use super::location::RelayedUrl;
 use crate::config_error::ConfigError;
 use crate::issuer::is_loopback;
 use crate::protocol::AmbiguousPath;
@@ -95,11 +96,8 @@ impl UpstreamTarget {
         let Some(requested) = uri.path_and_query() else {
             return Err(TargetError::Ambiguous(AmbiguousPath::NoPath));
         };
-        let rest = requested.path().strip_prefix(self.prefix.as_str());
+        let rest = self.below_prefix(requested.path());
         let rest = rest.ok_or(TargetError::NotBelowPrefix)?;
-        if !rest.is_empty() && !rest.starts_with('/') {
-            return Err(TargetError::NotBelowPrefix);
-        }
         let mut path = format!("{}{rest}", self.base);
         if path.is_empty() {
             path.push('/');
@@ -119,6 +117,24 @@ impl UpstreamTarget {
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path);
         Uri::from_parts(parts).map_err(|_| unusable)
+    }
+}
+
+impl UpstreamTarget {
+    /// Returns what a response of the upstream is mapped with. `outer` is the path of the request as
+    /// browsers see it.
+    pub(super) fn relayed_url(
+        &self,
+        upstream: &Uri,
+        outer: &str,
+        path: &str,
+    ) -> Option<RelayedUrl> {
+        RelayedUrl::new(upstream, &self.base, outer, self.below_prefix(path)?)
+    }
+
+    fn below_prefix<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.prefix.as_str())?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
     }
 }
 

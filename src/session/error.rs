@@ -124,6 +124,12 @@ pub(crate) enum CreateSessionError {
     /// The authorization server ended the user's sessions during the login.
     #[error("a logout ended the session during the login")]
     LoggedOut,
+    /// The session would have ended this number of seconds ago.
+    #[error(
+        "the session would have ended {0} seconds ago: check `session_expiry` of the ID token, the lifetimes of the \
+         tokens, and the clock of this machine"
+    )]
+    Expired(i64),
 }
 
 /// The reason why a stored record cannot be opened. The record is neither removed nor replaced for it: other

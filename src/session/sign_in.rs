@@ -147,7 +147,14 @@ impl SessionManager {
         seal: impl FnOnce(&LoadedSession) -> Result<C, SealSessionError>,
     ) -> Result<(LoadedSession, C), SignInError> {
         let record = self.approve_login(record).await?;
-        let new = self.new_session(self.after_watermark(record));
+        let record = self.after_watermark(record);
+        // The next request would find no session, and begin another login.
+        let now = self.time();
+        if self.has_ended(&record, &now) {
+            let seconds = now.wall().saturating_sub(self.expires_at(&record, &now));
+            return Err(CreateSessionError::Expired(seconds).into());
+        }
+        let new = self.new_session(record);
         let new = new.map_err(CreateSessionError::from)?;
         let cookies = seal(&new)?;
         Ok((self.create_session(new).await?, cookies))

@@ -607,3 +607,33 @@ async fn markup_in_the_name_of_a_user_is_escaped() {
     assert_eq!(answer.json()["name"], name);
     assert_eq!(answer.set_cookies(), [""; 0]);
 }
+
+/// A server may describe its own faults there; administrators read the log.
+#[tokio::test]
+async fn the_description_of_the_token_endpoint_is_in_the_log_and_not_on_the_page() {
+    for (code, status) in [
+        ("invalid_grant", 400),
+        ("server_error", 502),
+        ("invalid_client", 500),
+    ] {
+        let (shop, logs) = (Shop::new(), Logs::default());
+        let body = format!(r#"{{"error":"{code}","error_description":"SELECT 1\nFROM secrets"}}"#);
+        shop.server
+            .fail(Endpoint::Token, Fault::body("application/json", body));
+        let _recording = logs.record_only("login_failed");
+        for accept in ["text/html", "application/json"] {
+            let mut jar = Jar::default();
+            let start = shop.start("/auth/login", &mut jar).await;
+            let callback = shop.approve(start.location(), "alice").await;
+            let ask = Ask::page(&callback).set("accept", accept);
+            let answer = shop.send(ask.jar(&jar)).await;
+            assert_eq!(answer.status.as_u16(), status, "{code}");
+            assert!(!answer.text().contains("SELECT"), "{}", answer.text());
+        }
+        let logged = logs.take();
+        assert!(
+            logged.contains(code) && logged.contains(r"SELECT 1\\nFROM secrets"),
+            "{logged}"
+        );
+    }
+}

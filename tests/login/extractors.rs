@@ -101,18 +101,18 @@ async fn a_nested_login_layer_without_a_fallback_does_not_serve_its_routes() {
     }
     // Protected routes stay protected, and redirect to a login route that does not exist.
     let answer = send(&app, Ask::page("/shop/account")).await;
-    assert_eq!(answer.location(), "/auth/login?return_to=%2Faccount");
+    assert_eq!(answer.location(), "/auth/login?return_to=%2Fshop%2Faccount");
     let answer = send(&app, Ask::new("GET", "/shop/account")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 
-    // With a fallback it receives all paths below the prefix, and starts logins whose callback is elsewhere.
+    // With a fallback it receives all paths below the prefix, where its routes are not.
     let app = Router::new().nest(
         "/shop",
         inner.fallback(|| async { "else" }).layer(login.clone()),
     );
     assert_eq!(
-        send(&app, Ask::page("/shop/auth/login")).await.status,
-        StatusCode::SEE_OTHER
+        send(&app, Ask::page("/shop/auth/login")).await.text(),
+        "else"
     );
     assert_eq!(
         send(&app, Ask::page("/auth/callback")).await.status,

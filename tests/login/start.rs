@@ -214,6 +214,61 @@ async fn only_listed_parameters_are_forwarded() {
     assert_eq!(answer.parameter("prompt").as_deref(), Some("login"));
 }
 
+/// Anyone can write a link to the login route.
+#[tokio::test]
+async fn a_link_can_raise_the_requirements_of_every_login_and_not_lower_them() {
+    let shop = Shop::with(|login| {
+        let set =
+            |login: LoginLayer, (name, value)| login.with_authorization_parameter(name, value);
+        let settings = [
+            ("max_age", "300"),
+            ("acr_values", "gold silver"),
+            ("prompt", "login"),
+        ];
+        settings.into_iter().try_fold(login, set).unwrap()
+    });
+    for (query, expected) in [
+        ("", ["300", "gold silver", "login"]),
+        ("max_age=60", ["60", "gold silver", "login"]),
+        ("max_age=86400", ["300", "gold silver", "login"]),
+        ("acr_values=gold", ["300", "gold", "login"]),
+        ("acr_values=lead+gold", ["300", "gold", "login"]),
+        ("prompt=consent", ["300", "gold silver", "consent login"]),
+        ("prompt=login", ["300", "gold silver", "login"]),
+    ] {
+        let answer = shop.send(Ask::page(&format!("/auth/login?{query}"))).await;
+        let sent = ["max_age", "acr_values", "prompt"].map(|name| answer.parameter(name).unwrap());
+        assert_eq!(sent, expected, "{query}");
+    }
+    for query in ["acr_values=lead", "prompt=none"] {
+        let answer = shop.send(Ask::page(&format!("/auth/login?{query}"))).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+    }
+    // The ID token is checked against them.
+    let mut jar = Jar::default();
+    let answer = shop.sign_in("alice", &mut jar).await;
+    assert_eq!(
+        answer.status,
+        StatusCode::BAD_GATEWAY,
+        "the test server sends no `acr`"
+    );
+
+    for (name, value) in [
+        ("max_age", "-1"),
+        ("max_age", "5m"),
+        ("acr_values", "gold  silver"),
+        ("acr_values", "gold\n"),
+        ("prompt", "none"),
+        ("prompt", "login none"),
+        ("prompt", ""),
+    ] {
+        let login = login(&server()).with_authorization_parameter(name, value);
+        assert!(login.is_err(), "{name}={value}");
+    }
+    let twice = |login: LoginLayer| login.with_authorization_parameter("max_age", "60");
+    assert!(twice(twice(login(&server())).unwrap()).is_err());
+}
+
 /// Open redirects (RFC 9700 §4.11).
 #[tokio::test]
 async fn a_hostile_return_target_becomes_the_default() {

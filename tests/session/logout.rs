@@ -199,6 +199,121 @@ async fn a_hostile_return_target_of_a_sign_out_becomes_the_default() {
     }
 }
 
+/// A redirect to another origin fails for a script, and its URL has the ID token.
+#[tokio::test]
+async fn a_script_that_signs_out_gets_the_location_of_a_redirect_that_works_once() {
+    const FETCH: [(&str, &str); 4] = [
+        ("accept", "*/*"),
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-mode", "cors"),
+        ("sec-fetch-dest", "empty"),
+    ];
+    for is_htmx in [false, true] {
+        let shop = Shop::new();
+        let mut jar = shop.signed_in().await;
+        let copy = jar.clone();
+        let mut ask = Ask::new("POST", "/auth/logout?return_to=/notes").with(&FETCH);
+        if is_htmx {
+            ask = ask.set("hx-request", "true");
+        }
+        let answer = shop.send(ask.jar(&jar)).await;
+        jar.take(&answer);
+        assert_eq!(answer.status, StatusCode::OK);
+        let location = answer.json()["location"].as_str().unwrap().to_owned();
+        assert!(location.starts_with("/auth/logout?continue="), "{location}");
+        assert_eq!(
+            answer.header("hx-redirect"),
+            if is_htmx { &location } else { "" }
+        );
+        assert!(!answer.head().contains("eyJ") && !answer.text().contains("eyJ"));
+        assert_eq!(shop.greeting(&copy).await, "hello stranger");
+
+        // A script could read where its own request ends.
+        for fields in [
+            FETCH.as_slice(),
+            &[("accept", "text/html"), ("sec-purpose", "prefetch")],
+        ] {
+            let answer = shop
+                .send(Ask::new("GET", &location).with(fields).jar(&jar))
+                .await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{fields:?}");
+            assert!(!answer.head().contains("eyJ"));
+        }
+        for (address, cookies) in [
+            (&*location, &Jar::default()),
+            ("/auth/logout?continue=other", &jar),
+            ("/auth/logout?continue=-", &jar),
+            ("/auth/logout?state=-", &jar),
+        ] {
+            let answer = shop.send(Ask::page(address).jar(cookies)).await;
+            assert_eq!(answer.location(), "/", "{address}");
+        }
+        let used = jar.clone();
+        let answer = shop.send(Ask::page(&location).jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER);
+        assert!(
+            answer.location().starts_with(ISSUER),
+            "{}",
+            answer.location()
+        );
+        assert!(answer.parameter("id_token_hint").is_some());
+        jar.take(&answer);
+        let again = shop.send(Ask::page(&location).jar(&jar)).await;
+        assert_eq!(again.location(), "/", "the browser has another cookie");
+        let back = format!("/auth/logout?state={}", answer.parameter("state").unwrap());
+        assert_eq!(
+            shop.send(Ask::page(&back).jar(&jar)).await.location(),
+            "/notes"
+        );
+        shop.clock().advance(std::time::Duration::from_secs(600));
+        assert_eq!(
+            shop.send(Ask::page(&location).jar(&used)).await.location(),
+            "/"
+        );
+    }
+}
+
+/// Without an ID token in the URL, a script gets it at once.
+#[tokio::test]
+async fn a_script_gets_a_location_without_an_id_token_directly() {
+    let blob = "b".repeat(2600);
+    for (name, is_large, expected) in [("no endpoint", false, "/notes"), ("large", true, ISSUER)] {
+        let server = server();
+        let store = tower_oauth::store::MemoryStore::new().with_single_process();
+        let shop = Shop {
+            app: app(&login(&server).with_session_store(store)),
+            server,
+        };
+        let (blob, endpoint) = (
+            blob.clone(),
+            if is_large {
+                Endpoint::Token
+            } else {
+                Endpoint::Metadata
+            },
+        );
+        shop.server.fail(
+            endpoint,
+            match is_large {
+                true => Fault::id_token(move |mint| mint.with_claim("blob", &*blob)),
+                false => Fault::without_member("end_session_endpoint"),
+            },
+        );
+        let jar = shop.signed_in().await;
+        let script = [
+            ("accept", "application/json"),
+            ("sec-fetch-site", "same-origin"),
+        ];
+        let ask = Ask::new("POST", "/auth/logout?return_to=/notes").with(&script);
+        let answer = shop.send(ask.jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}");
+        let location = answer.json()["location"].as_str().unwrap().to_owned();
+        assert!(location.starts_with(expected), "{name}: {location}");
+        assert!(!location.contains("id_token_hint"), "{name}");
+        assert!(answer.head().len() < 4096, "{name}");
+    }
+}
+
 /// The post-logout redirect URI may be a page of the application.
 #[tokio::test]
 async fn a_sign_out_can_return_to_any_page_and_continues_to_its_target() {

@@ -321,6 +321,54 @@ async fn no_token_is_logged() {
     }
 }
 
+/// Any page could sign users out so (Front-Channel Logout §3).
+#[tokio::test]
+async fn a_front_channel_logout_that_names_no_session_needs_a_setting_and_a_frame() {
+    for (is_set, query, destination, ends) in [
+        (false, "", Some("iframe"), false),
+        (true, "", Some("iframe"), true),
+        (true, "", Some("document"), false),
+        (true, "", Some("image"), false),
+        (true, "", None, false),
+        (true, "?sid=x", Some("iframe"), false),
+        (
+            true,
+            "?iss=https%3A%2F%2Fid.example.test",
+            Some("iframe"),
+            false,
+        ),
+        (true, "?sid=&sid=", Some("iframe"), false),
+    ] {
+        let name = format!("{is_set} {query:?} {destination:?}");
+        let (shop, logs) = match is_set {
+            true => (
+                Shop::with(LoginLayer::with_unnamed_frontchannel_logout),
+                logs::Logs::default(),
+            ),
+            false => (Shop::new(), logs::Logs::default()),
+        };
+        let jar = shop.signed_in().await;
+        let mut ask = Ask::new("GET", &format!("/auth/frontchannel-logout{query}"));
+        if let Some(destination) = destination {
+            ask = ask.with(&[("sec-fetch-dest", destination)]);
+        }
+        let recording = logs.record_only("frontchannel_logout_rejected");
+        let answer = shop.send(ask.jar(&jar)).await;
+        drop(recording);
+        assert_eq!(
+            answer.status.as_u16(),
+            if ends { 200 } else { 400 },
+            "{name}"
+        );
+        assert_eq!(answer.clears().is_empty(), !ends, "{name}");
+        let greeting = if ends { STRANGER } else { ALICE };
+        assert_eq!(shop.greeting(&jar).await, greeting, "{name}");
+        assert_eq!(logs.take().contains("reason"), !ends, "{name}");
+        // Only the session here ends.
+        assert_eq!(shop.server.count(Endpoint::Revocation), 0, "{name}");
+    }
+}
+
 /// `iss` and `sid` must both match (Front-Channel Logout §2).
 async fn the_front_channel_ends_the_session_that_it_names_in_full(mode: Mode) {
     let nodes = Nodes::new(mode);

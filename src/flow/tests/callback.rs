@@ -114,7 +114,7 @@ async fn error_responses_are_classified_and_cause_no_token_request() {
         let refusal = login.call_back_with(&parameters).await.unwrap_err();
         assert_eq!((refusal.code(), refusal.kind()), (code, kind), "{error}");
         assert_eq!(refusal.oauth_error().unwrap().as_str(), error);
-        assert_eq!(refusal.description(), Some("why"));
+        assert_eq!(refusal.description().as_deref(), Some("why"));
         assert_eq!(server.requests("/token").len(), 0);
     }
     let server = Server::new();

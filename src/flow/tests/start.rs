@@ -117,7 +117,7 @@ async fn the_configured_prompt_is_combined_with_that_of_the_login() {
         let flow = Server::new().flow();
         flow.with_authorization_parameter("prompt", value)
     };
-    for refused in ["none", "login", "consent login", "Consent"] {
+    for refused in ["none", "consent none", "Consent"] {
         assert!(flow(refused).is_err(), "{refused}");
     }
     for (requested, expected) in [

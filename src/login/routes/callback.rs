@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::flow::{FlowError, FlowErrorKind, Transaction};
 use crate::login::cookies::{MAX_REQUEST_BYTES, SameSite};
-use crate::login::jar::{Jar, LOGOUT, SESSION_NAMES};
+use crate::login::jar::{Jar, LOGOUT, SESSION_NAMES, SIGNED_IN};
 use crate::login::navigation::{is_document_request, is_prefetch};
 use crate::login::redemptions::{PermitRequest, Redemption, SignedIn};
 use crate::login::refusal::{INTERNAL_ERROR, LoginRefusal, USED};
@@ -54,7 +54,7 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
     let reject = |refusal: &LoginRefusal| settings.reject(headers, refusal, Some(&target));
     let mut response = match login.transaction {
         Ok(transaction) => {
-            match complete(settings, &jar, *transaction, authorization, &target).await {
+            match complete(settings, headers, *transaction, authorization, &target).await {
                 Ok(response) => response,
                 Err(CallbackRejection::Used(refusal)) => reject(&refusal),
                 Err(CallbackRejection::CanBeRepeated(refusal)) => return reject(&refusal),
@@ -76,6 +76,10 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
         .iter()
         .filter_map(|name| settings.cookies.clear(name));
     response::add_cookies(response.headers_mut(), cleared);
+    // The next attempt begins anew.
+    if !response.status().is_redirection() && jar.has(SIGNED_IN) {
+        response::add_cookies(response.headers_mut(), settings.cookies.clear(SIGNED_IN));
+    }
     response
 }
 
@@ -89,16 +93,21 @@ enum CallbackRejection {
 /// Completes the login of a transaction.
 async fn complete(
     settings: &Settings,
-    jar: &Jar<'_>,
+    headers: &HeaderMap,
     transaction: Transaction,
     authorization: AuthorizationResponse,
     target: &str,
 ) -> Result<LayerResponse, CallbackRejection> {
     let checked = settings.manager.check_settings();
     checked.map_err(|error| CallbackRejection::CanBeRepeated(LoginRefusal::from(&error)))?;
+    let jar = &Jar::read(headers, &settings.cookies);
     let replaces = transaction.replaces;
     let redemption = match settings.flow().accept(transaction, authorization).await {
         Ok(grant) => {
+            let checked = settings
+                .check_sign_in_loop(headers, replaces.as_ref())
+                .await;
+            checked.map_err(CallbackRejection::Used)?;
             let (manager, cookies) = (Arc::clone(&settings.manager), settings.cookies.clone());
             let (state, lifetime) = (grant.state(), settings.flow().login_time_limit());
             let sign_in = |permit: PermitRequest| async move {
@@ -201,6 +210,7 @@ fn sign_in(
     };
     let cookies = settings.session_cookies(session, sealed, others);
     response::add_cookies(response.headers_mut(), cookies);
+    response::add_cookies(response.headers_mut(), settings.mark_sign_in());
     response
 }
 

@@ -2,8 +2,9 @@
 //! user signs out there (OpenID Connect Front-Channel Logout §2).
 //!
 //! It is a GET from another site, so it ends only the session that `iss` and `sid` name together,
-//! and only if this browser has it. In browsers that block third-party cookies it has no effect;
-//! rely on the back channel.
+//! and only if this browser has it. Without both, any page could sign users out (logout CSRF), so
+//! that is a setting, and then for frames only. In browsers that block third-party cookies the route
+//! has no effect; rely on the back channel.
 
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
@@ -11,6 +12,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::login::events;
 use crate::login::form::single;
 use crate::login::jar::Jar;
+use crate::login::navigation::{self, FieldValue, SEC_FETCH_DEST};
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
@@ -25,10 +27,28 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
     // Each parameter must be present exactly once: `sid` is only unique within `iss`.
     let parameter = |name| single(&pairs, name).filter(|value| !value.is_empty());
-    let (Some(issuer), Some(sid)) = (parameter("iss"), parameter("sid")) else {
-        return page(settings, StatusCode::BAD_REQUEST);
+    let is_given = |name| pairs.iter().any(|(other, _)| other == name);
+    let named = match (parameter("iss"), parameter("sid")) {
+        (Some(issuer), Some(sid)) => Some((issuer, sid)),
+        _ if is_given("iss") || is_given("sid") => {
+            return reject(settings, "`iss` and `sid` must both be there, once each");
+        }
+        _ if !settings.ends_unnamed_sessions => {
+            return reject(
+                settings,
+                "`iss` and `sid` are missing: register the client with \
+                 `frontchannel_logout_session_required`, or see `LoginLayer::with_unnamed_frontchannel_logout`",
+            );
+        }
+        _ if navigation::single(&parts.headers, &SEC_FETCH_DEST) != FieldValue::One("iframe") => {
+            return reject(
+                settings,
+                "`iss` and `sid` are missing, and the request is not of a frame",
+            );
+        }
+        _ => None,
     };
-    match end(settings, parts, issuer, sid).await {
+    match end(settings, parts, named).await {
         Ok(cookies) => {
             let mut response = page(settings, StatusCode::OK);
             response::add_cookies(response.headers_mut(), cookies);
@@ -38,13 +58,17 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     }
 }
 
-/// Ends the session of this browser if it is the named one, and returns the `Set-Cookie` values
-/// that clear its cookies.
+fn reject(settings: &Settings, reason: &'static str) -> LayerResponse {
+    events::frontchannel_logout_rejected(reason);
+    page(settings, StatusCode::BAD_REQUEST)
+}
+
+/// Ends the session of this browser if it is the named one, or none is named, and returns the
+/// `Set-Cookie` values that clear its cookies.
 async fn end(
     settings: &Settings,
     parts: &Parts,
-    issuer: &str,
-    sid: &str,
+    named: Option<(&str, &str)>,
 ) -> Result<Vec<HeaderValue>, StoreError> {
     let jar = Jar::read(&parts.headers, &settings.cookies);
     let (manager, mut ended) = (&settings.manager, false);
@@ -58,7 +82,8 @@ async fn end(
             continue;
         };
         let record = loaded.record();
-        if record.issuer() != issuer || record.sid() != Some(sid) {
+        let is_other = |(issuer, sid)| record.issuer() != issuer || record.sid() != Some(sid);
+        if named.is_some_and(is_other) {
             continue;
         }
         match settings

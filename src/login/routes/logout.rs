@@ -1,29 +1,27 @@
 //! `logout`: ends the session here, then at the authorization server (RP-Initiated Logout).
 //!
 //! A same-origin POST signs out, and so does a link in a page of this application. Any other GET
-//! gets a page that asks for confirmation. The authorization server redirects back with a state,
-//! which an encrypted cookie ties to this browser.
+//! gets a page that asks for confirmation.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::ACCEPT;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::Body;
-use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use crate::clock::within;
-use crate::crypto::seal::Purpose;
-use crate::flow::EndSession;
-use crate::login::cookies::{CookieLifetime, SameSite};
-use crate::login::form::{self, read_form};
+use crate::login::cookies::SameSite;
+use crate::login::form::read_form;
 use crate::login::jar::{Jar, LOGOUT};
-use crate::login::navigation::{self, FieldValue, SEC_FETCH_SITE};
+use crate::login::navigation::{self, FieldValue, RequestKind, SEC_FETCH_SITE};
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
+use crate::login::routes::end_session;
 use crate::login::settings::Settings;
 use crate::login::{events, pages};
 use crate::protocol::form::{encode_component, parse};
@@ -52,13 +50,19 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
         if let Some(Some(more)) = within(&**settings.flow().clock(), FORM_TIMEOUT, form).await {
             pairs.extend(more);
         }
-        return logout.finish(settings.logout_target(&pairs)).await;
+        let kind = kind_of_post(settings, &parts.headers);
+        return logout.finish(settings.logout_target(&pairs), kind).await;
     }
     if parts.method != Method::GET {
         return response::method_not_allowed("GET, POST");
     }
-    if let Some(response) = return_from_server(settings, &parts.uri, &parts.headers) {
-        return response;
+    for handle in [
+        end_session::return_from_server,
+        end_session::continue_to_server,
+    ] {
+        if let Some(response) = handle(settings, &parts.uri, &parts.headers) {
+            return response;
+        }
     }
     let target = settings.logout_target(&pairs);
     // A link in a page of this application, but not its prefetch, and not an image in a page.
@@ -69,7 +73,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
         && !navigation::is_prefetch(&parts.headers);
     if is_own_link {
         return match PendingLogout::begin(settings, parts).await {
-            Ok(logout) => logout.finish(target).await,
+            Ok(logout) => logout.finish(target, RequestKind::Navigation).await,
             Err(error) => settings.reject(&parts.headers, &LoginRefusal::from(&error), None),
         };
     }
@@ -96,7 +100,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     );
     response::html(
         StatusCode::OK,
-        pages::confirm_logout(&action),
+        pages::confirm_logout(&action, settings.default_return_to()),
         pages::policy(),
     )
 }
@@ -189,8 +193,11 @@ impl<'a> PendingLogout<'a> {
         }
     }
 
-    async fn finish(self, target: &str) -> LayerResponse {
+    /// Responds to a sign-out: a navigation is redirected; others get the location as JSON, htmx as
+    /// `HX-Redirect`, since a redirect to another origin fails for a script.
+    async fn finish(self, target: &str, kind: RequestKind) -> LayerResponse {
         let settings = self.settings;
+        let is_script = matches!(kind, RequestKind::Htmx | RequestKind::Program);
         let mut location = None;
         let mut cookies = Vec::new();
         let ended = self.ended.len();
@@ -200,10 +207,10 @@ impl<'a> PendingLogout<'a> {
             .filter_map(|session| session.record.as_ref());
         let record = records.next().cloned();
         if let Some(record) = &record
-            && let Some((end, cookie)) = logout_at_server(settings, record, target).await
+            && let Some(way) = end_session::begin(settings, record, target, is_script).await
         {
-            location = Some(end);
-            cookies.extend(cookie);
+            cookies.extend(way.cookie.clone());
+            location = Some(way);
         }
         for session in self.ended {
             // All started concurrently and take at most two seconds; failures are logged.
@@ -221,13 +228,17 @@ impl<'a> PendingLogout<'a> {
             // Scripts can read this response, and no script may get a token.
             let continue_url = location
                 .as_ref()
-                .map_or(target, |end| &end.url_without_hint);
+                .map_or(target, |way| &way.end.url_without_hint);
             settings.reject_with_link(self.headers, &ENDED_LOCALLY, continue_url)
         } else if self.has_invalid && ended == 0 {
             settings.reject(self.headers, &UNREADABLE, None)
         } else {
             match location {
-                Some(end) => response::redirect_to_server(&end.url),
+                _ if is_script => {
+                    let location = location.as_ref().map_or(target, |way| &way.url_for_script);
+                    response::location_for_script(location, kind == RequestKind::Htmx)
+                }
+                Some(way) => response::redirect_to_server(&way.end.url),
                 None => response::redirect(target),
             }
         };
@@ -239,72 +250,19 @@ impl<'a> PendingLogout<'a> {
     }
 }
 
-/// Returns the URL that ends the session at the authorization server, and the cookie for the
-/// redirect back.
-async fn logout_at_server(
-    settings: &Settings,
-    record: &SessionRecord,
-    target: &str,
-) -> Option<(EndSession, Option<HeaderValue>)> {
-    let state = settings.flow().new_state().ok()?;
-    let end = settings.flow().end_session(record, &state).await?;
-    let expected = format!(
-        "{} {} {target}",
-        state.expose(),
-        settings.manager.time().wall()
-    );
-    let sealed = settings
-        .cookies
-        .seal(Purpose::Logout, LOGOUT, expected.as_bytes())
-        .ok()?;
-    let cookies = &settings.cookies;
-    let cookie = cookies.set(
-        LOGOUT,
-        &sealed,
-        CookieLifetime::Of(RETURN_TTL),
-        SameSite::Lax,
-    );
-    let cookie = cookie.filter(|_| end.returns_state);
-    Some((end, cookie))
-}
-
-/// Handles the redirect back from the authorization server, if the state matches the cookie of this
-/// browser.
-pub(in crate::login) fn return_from_server(
-    settings: &Settings,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Option<LayerResponse> {
-    let pairs = parse(uri.query()?).ok()?;
-    let state = form::single(&pairs, "state")?;
-    let jar = Jar::read(headers, &settings.cookies);
-    let sealed = jar.one(LOGOUT)?;
-    let plain = settings.cookies.open(Purpose::Logout, LOGOUT, sealed)?;
-    let mut parts = std::str::from_utf8(&plain).ok()?.splitn(3, ' ');
-    let (expected, at, target) = (parts.next()?, parts.next()?, parts.next()?);
-    let age = settings
-        .manager
-        .time()
-        .wall()
-        .saturating_sub(at.parse().ok()?);
-    let in_time = u64::try_from(age).is_ok_and(|age| age < RETURN_TTL.as_secs());
-    let same: bool = expected.as_bytes().ct_eq(state.as_bytes()).into();
-    if !(same && in_time) {
-        return None;
+/// Returns how to respond to a POST. Without fetch metadata, it counts as a form unless `Accept` says
+/// that it is none.
+fn kind_of_post(settings: &Settings, headers: &HeaderMap) -> RequestKind {
+    let may_be_form = !navigation::has_fetch_metadata(headers)
+        && (navigation::wants_html(headers) || !headers.contains_key(ACCEPT));
+    match navigation::request_kind(&Method::POST, headers, &settings.origin) {
+        RequestKind::Program if may_be_form => RequestKind::Form,
+        kind => kind,
     }
-    let target = settings
-        .return_to(target)
-        .unwrap_or(&settings.default_return_to);
-    let mut response = response::redirect(target);
-    response::add_cookies(response.headers_mut(), settings.cookies.clear(LOGOUT));
-    Some(response)
 }
 
 /// Timeout for receiving the form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the user may take to confirm at the authorization server.
-const RETURN_TTL: Duration = Duration::from_secs(600);
 
 const ENDED_LOCALLY: LoginRefusal = LoginRefusal::new(
     StatusCode::SERVICE_UNAVAILABLE,

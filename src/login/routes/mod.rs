@@ -2,12 +2,13 @@
 
 mod backchannel_logout;
 mod callback;
+mod end_session;
 mod frontchannel_logout;
 mod login;
 mod logout;
 mod session;
 
-pub(super) use logout::return_from_server;
+pub(super) use end_session::return_from_server;
 
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use http::request::Parts;
 use http_body::Body;
 
 use super::response::LayerResponse;
-use super::settings::{Route, Settings};
+use super::route_paths::Route;
+use super::settings::Settings;
 
 pub(super) async fn handle<B: Body>(
     route: Route,

@@ -115,7 +115,6 @@ async fn fields_of_an_api_reach_the_script() {
         ("content-language", "de"),
         ("content-disposition", "attachment"),
         ("accept-ranges", "bytes"),
-        ("location", "/v1/orders/7"),
         ("retry-after", "3"),
         ("ratelimit-limit", "9"),
         ("ratelimit", "\"x\";r=1"),
@@ -133,6 +132,25 @@ async fn fields_of_an_api_reach_the_script() {
     for (name, value) in OWN {
         assert_eq!(answer.header(name), *value, "{name}");
     }
+}
+
+/// A script that follows a URL of the upstream stays at the relay.
+#[tokio::test]
+async fn urls_of_the_upstream_become_paths_of_the_relay() {
+    const OWN: Fields = &[
+        ("location", "/v1/orders/7"),
+        (
+            "content-location",
+            "https://api.example.com/v1/orders/7?a=b",
+        ),
+        ("operation-location", "https://queue.example.com/7"),
+    ];
+    let upstream = Upstream::responding(201, OWN);
+    let (answer, _) = relayed_request(&upstream, Ask::new("POST", "/api/x").with(&SCRIPT)).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.header("location"), "/api/orders/7");
+    assert_eq!(answer.header("content-location"), "/api/orders/7?a=b");
+    assert_eq!(answer.header("operation-location"), "");
 }
 
 #[tokio::test]

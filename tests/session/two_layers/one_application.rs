@@ -169,7 +169,12 @@ async fn layers_with_equal_routes_or_cookie_names_are_reported_as_a_500() {
         ),
     ] {
         let app = shop.routes.clone().layer(one).layer(two);
-        let answer = send(&app, Ask::page("/")).await;
+        for path in ["/account", "/desk"] {
+            let answer = send(&app, Ask::page(path)).await;
+            let is_own = answer.text().contains(name) || name == "route" && path == "/desk";
+            assert!(is_own, "{path} {}", answer.text());
+        }
+        let answer = send(&app, Ask::page("/account")).await;
         assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{name}");
         assert!(answer.text().contains(name), "{}", answer.text());
         assert!(logs.take().contains(name));
