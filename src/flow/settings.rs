@@ -14,6 +14,7 @@ use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::authorization_request::is_reserved_parameter;
 use crate::protocol::{ScopeSet, State};
 use crate::random::Random;
+use crate::token::id_token::IdTokenSettings;
 
 pub(super) const CLIENT_ID: &str = "client_id";
 
@@ -35,6 +36,7 @@ pub(crate) struct Flow {
     pub(super) end_session: Option<CustomEndSession>,
     pub(super) default_token_lifetime: Duration,
     pub(super) login_time_limit: Duration,
+    id_tokens: IdTokenSettings,
     random: Random,
 }
 
@@ -69,6 +71,7 @@ impl Flow {
             end_session: None,
             default_token_lifetime: DEFAULT_TOKEN_LIFETIME,
             login_time_limit: DEFAULT_LOGIN_TIME_LIMIT,
+            id_tokens: IdTokenSettings::default(),
             random: Random::system(),
         })
     }
@@ -173,6 +176,19 @@ impl Flow {
 
     pub(crate) fn login_time_limit(&self) -> Duration {
         self.login_time_limit
+    }
+
+    /// Changes how the tokens that the authorization server issues to the client are verified.
+    pub(crate) fn with_id_tokens(
+        mut self,
+        change: impl FnOnce(IdTokenSettings) -> Result<IdTokenSettings, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        self.id_tokens = change(self.id_tokens)?;
+        Ok(self)
+    }
+
+    pub(crate) fn id_tokens(&self) -> &IdTokenSettings {
+        &self.id_tokens
     }
 
     pub(crate) fn server(&self) -> &AuthorizationServer {

@@ -9,13 +9,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::settings::Flow;
-use crate::crypto::DEFAULT_ALGORITHMS;
 use crate::issuer::{BackChannelError, FetchBudget, Unavailable};
 use crate::protocol::AccessToken;
 use crate::protocol::json::parse_object;
 use crate::record::Email;
-use crate::token::id_token::{LEEWAY, is_id_token_type};
-use crate::token::jws::{self, Rules};
+use crate::token::id_token::is_id_token_type;
+use crate::token::jws::Rules;
 use crate::token::{VerifyError, VerifyErrorKind};
 
 /// Why a userinfo request failed.
@@ -152,13 +151,16 @@ impl Flow {
     /// just requested.
     async fn verify_signed_userinfo(&self, response: &str) -> Result<Arc<str>, VerifyError> {
         let rules = Rules {
-            algorithms: DEFAULT_ALGORITHMS.to_vec(),
+            algorithms: Vec::new(),
             media_type: is_id_token_type,
-            leeway: LEEWAY,
+            leeway: 0,
             requires_expiry: false,
             fetch_budget: FetchBudget::BackChannel,
         };
-        let signed = jws::verify(&self.server, response, &rules).await?;
+        let signed = self
+            .id_tokens()
+            .verify(&self.server, response, rules)
+            .await?;
         let mut audience = signed.registered.audience.iter();
         match audience.any(|one| **one == *self.client.id()) {
             true => Ok(signed.payload),

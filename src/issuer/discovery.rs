@@ -113,7 +113,7 @@ impl MetadataSource {
     }
 
     /// Returns the cached metadata and whether it is due for a refresh.
-    fn cached(&self) -> Option<(Arc<Metadata>, bool)> {
+    pub(super) fn cached(&self) -> Option<(Arc<Metadata>, bool)> {
         let state = self.state.lock();
         let (metadata, due_at) = state.metadata.as_ref()?;
         Some((Arc::clone(metadata), self.clock.monotonic() >= *due_at))

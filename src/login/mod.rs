@@ -156,6 +156,7 @@ mod events;
 mod form;
 mod future;
 mod hooks;
+mod id_token_options;
 mod jar;
 mod layer;
 mod login_state;

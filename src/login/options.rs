@@ -306,7 +306,7 @@ impl LoginLayer {
         self.with(|settings| settings.manager = manager)
     }
 
-    fn with_flow(
+    pub(super) fn with_flow(
         self,
         change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
     ) -> Result<Self, ConfigError> {

@@ -34,6 +34,7 @@ pub struct Metadata {
     code_challenge_methods_supported: Option<Vec<String>>,
     prompt_values_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    id_token_signing_alg_values_supported: Option<Vec<String>>,
     authorization_response_iss_parameter_supported: bool,
 }
 
@@ -81,6 +82,11 @@ impl Metadata {
                 &object,
                 "token_endpoint_auth_methods_supported",
             )?,
+            id_token_signing_alg_values_supported: list(
+                &object,
+                "id_token_signing_alg_values_supported",
+            )
+            .unwrap_or_default(),
             authorization_response_iss_parameter_supported: matches!(
                 object.member("authorization_response_iss_parameter_supported"),
                 Some(Json::Bool(true))
@@ -201,6 +207,11 @@ impl Metadata {
     /// Returns `code_challenge_methods_supported`, or `None` if it is absent.
     pub fn code_challenge_methods_supported(&self) -> Option<&[String]> {
         self.code_challenge_methods_supported.as_deref()
+    }
+
+    /// Returns `id_token_signing_alg_values_supported`, or `None` if it is absent or no list of strings.
+    pub fn id_token_signing_alg_values_supported(&self) -> Option<&[String]> {
+        self.id_token_signing_alg_values_supported.as_deref()
     }
 
     /// Returns `prompt_values_supported`, or `None` if it is absent.

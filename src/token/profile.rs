@@ -234,6 +234,8 @@ pub(crate) struct TypeMarkers {
     /// The claim `token_use` is `access`.
     token_use_access: bool,
     scope: bool,
+    /// `scope` is an array, which RFC 9068 §2.2.3 does not permit.
+    pub(super) scope_is_array: bool,
     scp: bool,
     permissions: bool,
     roles: bool,
@@ -268,7 +270,10 @@ impl TypeMarkers {
                 "token_type" => markers.typ_dpop |= states_dpop(value),
                 "token_use" => markers.token_use_access = is("access"),
                 "gty" => markers.client_credentials = is("client-credentials"),
-                "scope" => markers.scope = is_filled(value),
+                "scope" => {
+                    markers.scope = is_filled(value);
+                    markers.scope_is_array = matches!(value, Json::Array(_));
+                }
                 "scp" => markers.scp = is_filled(value),
                 "permissions" => markers.permissions = is_filled(value),
                 "roles" => markers.roles = is_filled(value),

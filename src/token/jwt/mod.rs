@@ -16,12 +16,12 @@ use crate::token::audience::Audience;
 use crate::token::error::VerifyError;
 use crate::token::jws::{Rules, Signed, UnverifiedToken};
 use crate::token::profile::TokenProfile;
-use crate::token::scope_mapping::{ScopeClaim, ScopeMapping};
+use crate::token::scope_mapping::{ScopeClaim, ScopeMapping, report_array};
 use crate::token::token_info::{CacheData, Provenance, TokenInfo};
 use crate::token::verified::VerifiedToken;
 use crate::verification::Verification;
 
-use self::settings::JwtSettings;
+use self::settings::{JwtSettings, SCOPE_ARRAY};
 
 /// In seconds.
 const DEFAULT_LEEWAY: i64 = 30;
@@ -264,6 +264,13 @@ impl JwtVerifier {
             rejection::explain_signed(&self.settings, kind, compact, &signed, now)
         })?;
         telemetry::TokenOrigin::Verified.count();
+        if signed.markers.scope_is_array
+            && self.settings.mapping.scopes.is_none()
+            && self.settings.reports.is_first(SCOPE_ARRAY)
+        {
+            let setting = "JwtVerifier::with_scopes_from([\"scope\"])";
+            report_array(self.server().issuer(), setting);
+        }
         let Signed {
             payload,
             mut registered,

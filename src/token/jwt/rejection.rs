@@ -79,8 +79,7 @@ pub(super) fn explain_signed(
         return kind.into();
     };
     if let Some(bit) = report_bit(settings, kind, compact, signed) {
-        let before = settings.reports.logged.fetch_or(bit, Ordering::Relaxed);
-        if before & bit == 0 {
+        if settings.reports.is_first(bit) {
             report(settings, kind, &explanation);
             explanation.is_reported = true;
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::clock::Now;
 use crate::issuer::AuthorizationServer;
@@ -31,9 +31,19 @@ pub(in crate::token) struct JwtSettings {
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     /// One bit for each kind.
-    pub(super) logged: AtomicU32,
+    logged: AtomicU32,
     /// Whether keys were fetched only to explain a rejection, which is done once.
     pub(super) has_fetched: AtomicBool,
+}
+
+/// The bit of the warning about scopes; the lower ones are kinds of rejections.
+pub(super) const SCOPE_ARRAY: u32 = 1 << 31;
+
+impl Reports {
+    /// Returns whether this is the first report with this bit.
+    pub(super) fn is_first(&self, bit: u32) -> bool {
+        self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
 }
 
 impl JwtSettings {
