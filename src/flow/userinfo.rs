@@ -14,7 +14,7 @@ use crate::protocol::AccessToken;
 use crate::protocol::json::parse_object;
 use crate::record::Email;
 use crate::token::id_token::is_id_token_type;
-use crate::token::jws::Rules;
+use crate::token::jws::{MediaTypes, Rules};
 use crate::token::{VerifyError, VerifyErrorKind};
 
 /// Why a userinfo request failed.
@@ -152,7 +152,7 @@ impl Flow {
     async fn verify_signed_userinfo(&self, response: &str) -> Result<Arc<str>, VerifyError> {
         let rules = Rules {
             algorithms: Vec::new(),
-            media_type: is_id_token_type,
+            media_types: MediaTypes::Checked(is_id_token_type),
             leeway: 0,
             requires_expiry: false,
             fetch_budget: FetchBudget::BackChannel,

@@ -1,6 +1,7 @@
 //! The vendor profiles, with access tokens and ID tokens as each vendor issues them.
 
 mod bindings;
+mod marks;
 
 use axum::routing::get;
 use axum::{Json, Router};

@@ -8,6 +8,7 @@ use axum::routing::get;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{Algorithm, BearerLayer, Client, CookieKey, LoginLayer};
 
@@ -162,7 +163,7 @@ async fn a_session_outlives_its_access_token_without_another_token_request() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     for _ in 0..3 {
-        shop.clock().advance(std::time::Duration::from_secs(1100));
+        shop.clock().advance(Duration::from_secs(1100));
         let view = shop.send(Ask::new("GET", "/auth/session").jar(&jar)).await;
         assert_eq!(view.json()["subject"], "alice");
         assert_eq!(view.json()["issuer"], ISSUER);
@@ -202,7 +203,7 @@ async fn the_log_of_a_rejected_login_says_what_was_found_and_which_setting_chang
             zitadel.clone(),
             vec![
                 "id_token_untrusted_audience",
-                r#""project""#,
+                "project",
                 "with_trusted_audiences",
             ],
         ),
@@ -275,7 +276,7 @@ async fn an_algorithm_that_the_metadata_or_a_setting_does_not_list_is_rejected()
         let server = server().with_algorithm(Algorithm::Es256);
         let list = Fault::member("id_token_signing_alg_values_supported", listed);
         server.fail(Endpoint::Metadata, list);
-        let login = login(&server);
+        let login = login(&server).with_session_store(MemoryStore::new());
         let app = app(&setting.map_or(login.clone(), |setting| setting(login)));
         let shop = Shop { server, app };
         let (status, code, _) = sign_in_with(&shop, Fault::id_token(|mint| mint)).await;

@@ -27,7 +27,9 @@ const SETTINGS: &[Setting] = &[
         login.with_default_return_to("/home").unwrap()
     }),
     ("ID tokens", |login| {
-        let login = login.with_id_token_algorithms([Algorithm::Es256]).unwrap();
+        let login = login
+            .with_id_token_algorithms([Algorithm::Es256, Algorithm::Rs256])
+            .unwrap();
         let login = login.with_trusted_audiences(["project"]).unwrap();
         login.with_leeway(Duration::from_secs(60)).unwrap()
     }),

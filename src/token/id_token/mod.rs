@@ -12,7 +12,7 @@ pub(crate) mod tests;
 
 use super::error::{VerifyError, VerifyErrorKind};
 use super::explanation::{Explanation, ahead, listed, past};
-use super::jws::{Rules, Signed};
+use super::jws::{MediaTypes, Rules, Signed};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws, base64url, digest, same_media_type};
 use crate::issuer::{AuthorizationServer, FetchBudget};
@@ -63,7 +63,7 @@ pub(crate) async fn verify(
 fn rules() -> Rules {
     Rules {
         algorithms: Vec::new(),
-        media_type: is_id_token_type,
+        media_types: MediaTypes::Checked(is_id_token_type),
         leeway: 0,
         requires_expiry: true,
         fetch_budget: FetchBudget::BackChannel,

@@ -9,15 +9,18 @@ use crate::issuer::AuthorizationServer;
 use crate::protocol::claims::RegisteredClaims;
 use crate::token::audience::Audience;
 use crate::token::error::VerifyErrorKind;
-use crate::token::jws::{Rules, Signed};
+use crate::token::jws::{MediaTypes, Rules, Signed};
 use crate::token::profile::TokenProfile;
 use crate::token::scope_mapping::{ClaimMapping, ScopeMapping};
+use crate::token::token_mark::TokenMark;
 
 #[derive(Clone, Debug)]
 pub(in crate::token) struct JwtSettings {
     pub(in crate::token) server: AuthorizationServer,
     pub(super) audience: Audience,
     pub(super) profile: TokenProfile,
+    /// Replaces the mark of the profile.
+    pub(super) mark: Option<TokenMark>,
     /// The configured scope claims, which replace those of the profile.
     pub(super) scopes: Option<ScopeMapping>,
     pub(super) mapping: ClaimMapping,
@@ -55,6 +58,32 @@ impl JwtSettings {
         }
     }
 
+    /// Takes the types from the mark, or else from the profile.
+    pub(super) fn update_types(&mut self) {
+        self.rules.media_types = match &self.mark {
+            Some(mark) => mark.media_types(),
+            None => MediaTypes::Checked(self.profile.media_type()),
+        };
+    }
+
+    /// Describes the accepted `typ`, for operators.
+    pub(super) fn expected_type(&self) -> &'static str {
+        match self.mark {
+            Some(_) => "a typ of the TokenMark",
+            None => self.profile.expected_type(),
+        }
+    }
+
+    /// Describes the required mark, for operators.
+    pub(super) fn expected_mark(&self) -> &'static str {
+        match self.mark {
+            Some(_) => {
+                "the claims of the TokenMark, and an aud that is not the client of the token"
+            }
+            None => self.profile.expected_mark(),
+        }
+    }
+
     /// Runs the checks that follow the signature check: audience, profile, age and confirmation. Returns the period of
     /// validity: within it the times of a cached token need no other check.
     pub(super) fn check(
@@ -66,7 +95,10 @@ impl JwtSettings {
         if !self.audience.accepts(&signed.registered) {
             return Err(VerifyErrorKind::Audience);
         }
-        profile.check(&signed.registered, &signed.markers)?;
+        match &self.mark {
+            Some(mark) => mark.check(signed)?,
+            None => profile.check(&signed.registered, &signed.markers)?,
+        }
         let too_old_at = self.check_age(&signed.registered, now)?;
         match signed.markers.confirmation {
             Some(None) => Err(VerifyErrorKind::Bound),

@@ -10,7 +10,7 @@ use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::token::error::{VerifyError, VerifyErrorKind};
 use crate::token::id_token::{self, IdTokenSettings};
-use crate::token::jws::{Rules, Signed};
+use crate::token::jws::{MediaTypes, Rules, Signed};
 
 /// In bytes. A logout token contains little more than a session or a subject.
 pub(crate) const MAX_LOGOUT_TOKEN: usize = 8 * 1024;
@@ -78,7 +78,7 @@ pub(crate) async fn verify(
     }
     let rules = Rules {
         algorithms: Vec::new(),
-        media_type: is_logout_token_type,
+        media_types: MediaTypes::Checked(is_logout_token_type),
         leeway: 0,
         // `exp` is required only since 2022, so older servers omit it. The maximum age applies in any case.
         requires_expiry: false,
