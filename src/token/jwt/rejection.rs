@@ -78,11 +78,11 @@ pub(super) fn explain_signed(
     let Some(mut explanation) = explain_values(settings, kind, compact, signed, now) else {
         return kind.into();
     };
-    if let Some(bit) = report_bit(settings, kind, compact, signed) {
-        if settings.reports.is_first(bit) {
-            report(settings, kind, &explanation);
-            explanation.is_reported = true;
-        }
+    if let Some(bit) = report_bit(settings, kind, compact, signed)
+        && settings.reports.is_first(bit)
+    {
+        report(settings, kind, &explanation);
+        explanation.is_reported = true;
     }
     VerifyError::explained(kind, explanation)
 }
