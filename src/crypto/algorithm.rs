@@ -30,6 +30,19 @@ pub enum Algorithm {
     EdDsa,
 }
 
+/// All supported algorithms.
+pub(crate) const ALL_ALGORITHMS: &[Algorithm] = &[
+    Algorithm::Rs256,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+    Algorithm::Es256,
+    Algorithm::Es384,
+    Algorithm::EdDsa,
+];
+
 /// The algorithms that a verifier allows by default.
 pub(crate) const DEFAULT_ALGORITHMS: &[Algorithm] = &[
     Algorithm::Rs256,

@@ -26,6 +26,7 @@ impl Flow {
         // OpenID Connect Core §3.1.3.3: required, since the request had the scope `openid`.
         let id_token = tokens.id_token.take().ok_or_else(FlowError::no_id_token)?;
         let expected = LoginExpectations {
+            settings: self.id_tokens(),
             client_id: self.client.id(),
             nonce: Some(&transaction.secret.nonce()),
             access_token: &tokens.access_token,

@@ -137,6 +137,7 @@ impl Flow {
             None => None,
             Some(id_token) => {
                 let expected = RefreshExpectations {
+                    settings: self.id_tokens(),
                     client_id: self.client.id(),
                     login_claims: record.claims(),
                     access_token: &tokens.access_token,

@@ -17,7 +17,7 @@ use crate::protocol::authorization_request::is_reserved_parameter;
 use crate::protocol::sanitize::is_printable_ascii;
 use crate::protocol::{ScopeSet, State};
 use crate::random::Random;
-use crate::token::id_token::AcrValues;
+use crate::token::id_token::{AcrValues, IdTokenSettings};
 
 /// Values of `prompt` that every login may request (OpenID Connect Core §3.1.2.1). `offline_access` requires
 /// `consent` (§11).
@@ -47,6 +47,7 @@ pub(crate) struct Flow {
     pub(super) default_token_lifetime: Duration,
     pub(super) login_time_limit: Duration,
     pub(super) missing_revocation_logged: Arc<AtomicBool>,
+    id_tokens: IdTokenSettings,
     random: Random,
 }
 
@@ -99,6 +100,7 @@ impl Flow {
             default_token_lifetime: DEFAULT_TOKEN_LIFETIME,
             login_time_limit: DEFAULT_LOGIN_TIME_LIMIT,
             missing_revocation_logged: Arc::default(),
+            id_tokens: IdTokenSettings::default(),
             random: Random::system(),
         })
     }
@@ -221,6 +223,19 @@ impl Flow {
 
     pub(crate) fn login_time_limit(&self) -> Duration {
         self.login_time_limit
+    }
+
+    /// Changes how the tokens that the authorization server issues to the client are verified.
+    pub(crate) fn with_id_tokens(
+        mut self,
+        change: impl FnOnce(IdTokenSettings) -> Result<IdTokenSettings, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        self.id_tokens = change(self.id_tokens)?;
+        Ok(self)
+    }
+
+    pub(crate) fn id_tokens(&self) -> &IdTokenSettings {
+        &self.id_tokens
     }
 
     pub(crate) fn server(&self) -> &AuthorizationServer {

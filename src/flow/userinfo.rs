@@ -9,14 +9,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::settings::Flow;
-use crate::crypto::DEFAULT_ALGORITHMS;
 use crate::issuer::{BackChannelError, FetchBudget, Unavailable};
 use crate::protocol::AccessToken;
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::json::parse_object;
 use crate::record::Email;
-use crate::token::id_token::{LEEWAY, is_id_token_type};
-use crate::token::jws::{self, Rules};
+use crate::token::id_token::is_id_token_type;
+use crate::token::jws::{MediaTypes, Rules};
 use crate::token::{VerifyError, VerifyErrorKind};
 
 /// Why a userinfo request failed.
@@ -153,13 +152,16 @@ impl Flow {
     /// just requested.
     async fn verify_signed_userinfo(&self, response: &str) -> Result<Arc<str>, VerifyError> {
         let rules = Rules {
-            algorithms: DEFAULT_ALGORITHMS.to_vec(),
-            media_type: is_id_token_type,
-            leeway: LEEWAY,
+            algorithms: Vec::new(),
+            media_types: MediaTypes::Checked(is_id_token_type),
+            leeway: 0,
             requires_expiry: false,
             fetch_budget: FetchBudget::BackChannel,
         };
-        let signed = jws::verify(&self.server, response, &rules).await?;
+        let signed = self
+            .id_tokens()
+            .verify(&self.server, response, rules)
+            .await?;
         let mut audience = signed.registered.audience.iter();
         match audience.any(|one| **one == *self.client.id()) {
             true => Ok(signed.payload),

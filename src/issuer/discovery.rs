@@ -113,7 +113,7 @@ impl MetadataSource {
     }
 
     /// Returns the cached metadata and whether it is due for a refresh.
-    fn cached(&self) -> Option<(Arc<Metadata>, bool)> {
+    pub(super) fn cached(&self) -> Option<(Arc<Metadata>, bool)> {
         let state = self.state.lock();
         let (metadata, fetched_at) = state.metadata.as_ref()?;
         let now = BothClocks::now(&*self.clock);

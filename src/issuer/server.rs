@@ -193,6 +193,20 @@ impl AuthorizationServer {
         self.metadata.available().await
     }
 
+    /// Returns whether an algorithm is one of those that the cached metadata lists for ID tokens, if it lists any (OpenID
+    /// Connect Discovery §3).
+    pub(crate) fn may_sign_id_tokens_with(&self, algorithm: Algorithm) -> bool {
+        let metadata = self.metadata.cached();
+        let listed = metadata
+            .as_ref()
+            .and_then(|(metadata, _)| metadata.id_token_signing_alg_values_supported());
+        listed.is_none_or(|names| {
+            names
+                .iter()
+                .any(|name| Algorithm::from_name(name) == Some(algorithm))
+        })
+    }
+
     /// Returns whether requests may be sent to this URL.
     pub(crate) fn allows(&self, url: &str) -> bool {
         self.settings.channel.allows(url)

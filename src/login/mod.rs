@@ -161,6 +161,7 @@ mod events;
 mod form;
 mod future;
 mod hooks;
+mod id_token_options;
 mod jar;
 mod layer;
 mod login_route_watch;

@@ -38,6 +38,7 @@ pub struct Metadata {
     introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
     revocation_endpoint_auth_methods_supported: Option<Vec<String>>,
     mtls_endpoint_aliases: MtlsAliases,
+    id_token_signing_alg_values_supported: Option<Vec<String>>,
     authorization_response_iss_parameter_supported: bool,
 }
 
@@ -94,6 +95,11 @@ impl Metadata {
                 ServerEndpoint::Revocation,
             ),
             mtls_endpoint_aliases: MtlsAliases::read(&object),
+            id_token_signing_alg_values_supported: list(
+                &object,
+                "id_token_signing_alg_values_supported",
+            )
+            .unwrap_or_default(),
             authorization_response_iss_parameter_supported: matches!(
                 object.member("authorization_response_iss_parameter_supported"),
                 Some(Json::Bool(true))
@@ -216,6 +222,11 @@ impl Metadata {
     /// Returns `code_challenge_methods_supported`, or `None` if it is absent.
     pub fn code_challenge_methods_supported(&self) -> Option<&[String]> {
         self.code_challenge_methods_supported.as_deref()
+    }
+
+    /// Returns `id_token_signing_alg_values_supported`, or `None` if it is absent or no list of strings.
+    pub fn id_token_signing_alg_values_supported(&self) -> Option<&[String]> {
+        self.id_token_signing_alg_values_supported.as_deref()
     }
 
     /// Returns `prompt_values_supported`, or `None` if it is absent.

@@ -10,7 +10,7 @@ use super::error::{VerifyError, VerifyErrorKind};
 use super::profile::TypeMarkers;
 use super::scope_mapping::{ClaimMapping, MappedClaims};
 use crate::clock::Now;
-use crate::crypto::{Algorithm, Jws};
+use crate::crypto::{Algorithm, Jws, same_media_type};
 use crate::issuer::{AuthorizationServer, FetchBudget, KeyCandidates, KeyError, SelectedKey};
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object_text;
@@ -23,14 +23,32 @@ pub(crate) const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) algorithms: Vec<Algorithm>,
-    /// Returns whether this `typ`, or its absence, is accepted.
-    pub(crate) media_type: fn(Option<&str>) -> bool,
+    pub(crate) media_types: MediaTypes,
     /// In seconds.
     pub(crate) leeway: i64,
     /// Whether `exp` is required. A present `exp` is always checked.
     pub(crate) requires_expiry: bool,
     /// The budget for key set fetches that an unknown key of such a token may cause.
     pub(crate) fetch_budget: FetchBudget,
+}
+
+/// The accepted values of `typ` in the header.
+#[derive(Clone, Debug)]
+pub(crate) enum MediaTypes {
+    /// Returns whether this `typ`, or its absence, is accepted.
+    Checked(fn(Option<&str>) -> bool),
+    Listed(Arc<[Box<str>]>),
+}
+
+impl MediaTypes {
+    pub(crate) fn accepts(&self, sent: Option<&str>) -> bool {
+        match self {
+            Self::Checked(accepts) => accepts(sent),
+            Self::Listed(types) => {
+                sent.is_some_and(|sent| types.iter().any(|one| same_media_type(sent, one)))
+            }
+        }
+    }
 }
 
 /// A payload with a valid signature of the issuer, within its period of validity.
@@ -92,7 +110,7 @@ impl<'a> UnverifiedToken<'a> {
         if !rules.algorithms.contains(&jws.algorithm()) {
             return Err(VerifyErrorKind::Algorithm.into());
         }
-        if !(rules.media_type)(jws.media_type()) {
+        if !rules.media_types.accepts(jws.media_type()) {
             return Err(VerifyErrorKind::Type.into());
         }
         let text = str::from_utf8(jws.payload()).map_err(|_| VerifyErrorKind::Malformed)?;

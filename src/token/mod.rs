@@ -20,6 +20,7 @@ mod original_uri;
 mod profile;
 mod scope_mapping;
 mod token_info;
+mod token_mark;
 mod verified;
 mod verifier;
 
@@ -39,5 +40,6 @@ pub(crate) use original_uri::original_uri;
 pub use profile::TokenProfile;
 pub use scope_mapping::ScopeClaim;
 pub(crate) use token_info::{ConditionId, TokenInfo};
+pub use token_mark::TokenMark;
 pub use verified::VerifiedToken;
 pub use verifier::Verifier;

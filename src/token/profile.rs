@@ -13,7 +13,8 @@ use crate::protocol::json::{Json, Object};
 ///
 /// An ID token has the same issuer, a valid signature and sometimes even a matching audience. The mark of an access
 /// token is `typ: at+jwt` ([RFC 9068 §2.1]). For authorization servers that do not send it, choose the profile that
-/// checks the mark of their access tokens; the profile is never detected automatically.
+/// checks the mark of their access tokens; the profile is never detected automatically. For servers that no profile knows,
+/// state the mark with [`JwtVerifier::with_token_mark`](super::JwtVerifier::with_token_mark).
 ///
 /// Every profile rejects a token that states that it is another one: by `events` or `s_hash`, or by a `typ`,
 /// `token_use`, `token_type` or `tokenName` that names ID, refresh or logout tokens. Of the other claims of ID tokens,
@@ -130,19 +131,12 @@ impl TokenProfile {
         claims: &RegisteredClaims,
         markers: &TypeMarkers,
     ) -> Result<(), VerifyErrorKind> {
-        let has_strong_mark = markers.at_jwt
-            || match self {
-                Self::Keycloak => markers.typ_bearer || markers.typ_dpop,
-                Self::Cognito => markers.token_use_access,
-                _ => false,
-            };
-        let is_like_id_token = markers.hash || (markers.nonce && self != Self::Generic);
-        if markers.other_type || (is_like_id_token && !has_strong_mark) {
-            return Err(VerifyErrorKind::NotAnAccessToken);
-        }
-        if markers.typ_dpop && !markers.has_proof_key() {
-            return Err(VerifyErrorKind::Bound);
-        }
+        let has_strong_mark = match self {
+            Self::Keycloak => markers.typ_bearer || markers.typ_dpop,
+            Self::Cognito => markers.token_use_access,
+            _ => false,
+        };
+        markers.check_other_type(has_strong_mark, self == Self::Generic)?;
         let has_grant = markers.scope || markers.scp || markers.permissions;
         let is_marked = match self {
             Self::Rfc9068 => true,
@@ -234,6 +228,8 @@ pub(crate) struct TypeMarkers {
     /// The claim `token_use` is `access`.
     token_use_access: bool,
     scope: bool,
+    /// `scope` is an array, which RFC 9068 §2.2.3 does not permit.
+    pub(super) scope_is_array: bool,
     scp: bool,
     permissions: bool,
     roles: bool,
@@ -268,7 +264,10 @@ impl TypeMarkers {
                 "token_type" => markers.typ_dpop |= states_dpop(value),
                 "token_use" => markers.token_use_access = is("access"),
                 "gty" => markers.client_credentials = is("client-credentials"),
-                "scope" => markers.scope = is_filled(value),
+                "scope" => {
+                    markers.scope = is_filled(value);
+                    markers.scope_is_array = matches!(value, Json::Array(_));
+                }
                 "scp" => markers.scp = is_filled(value),
                 "permissions" => markers.permissions = is_filled(value),
                 "roles" => markers.roles = is_filled(value),
@@ -282,6 +281,24 @@ impl TypeMarkers {
             }
         }
         markers
+    }
+
+    /// Rejects a token that states that it is another one. `has_strong_mark` says that it has a mark that only access tokens
+    /// have, beside `typ: at+jwt`.
+    pub(super) fn check_other_type(
+        &self,
+        has_strong_mark: bool,
+        permits_nonce: bool,
+    ) -> Result<(), VerifyErrorKind> {
+        let is_like_id_token = self.hash || (self.nonce && !permits_nonce);
+        let has_strong_mark = has_strong_mark || self.at_jwt;
+        if self.other_type || (is_like_id_token && !has_strong_mark) {
+            return Err(VerifyErrorKind::NotAnAccessToken);
+        }
+        if self.typ_dpop && !self.has_proof_key() {
+            return Err(VerifyErrorKind::Bound);
+        }
+        Ok(())
     }
 
     pub(super) fn states_other_type(&self) -> bool {

@@ -7,7 +7,8 @@ use crate::protocol::json::{Json, Object};
 /// A claim whose values are read as scopes or roles, by name or by path.
 ///
 /// The default is `scope`, which must be a string ([RFC 9068 §2.2.3]). Other claims are read only if they are
-/// configured, in one of two forms:
+/// configured, and so is an array in `scope`, as IdentityServer and UAA send it: `with_scopes_from(["scope"])`. Two forms
+/// are read:
 ///
 /// - a string is a space-separated list, as in `scope`;
 /// - an array of strings is a list with one scope per element.
@@ -117,6 +118,18 @@ impl From<&str> for ScopeClaim {
     fn from(name: &str) -> Self {
         Self::named(name)
     }
+}
+
+/// Warns that tokens have scopes which are not read.
+#[cold]
+pub(crate) fn report_array(issuer: &str, setting: &'static str) {
+    tracing::warn!(
+        name: "scope_is_an_array",
+        target: "tower_oauth::bearer",
+        issuer,
+        %setting,
+        "the tokens of this issuer have an array in `scope`, which grants nothing unless it is configured"
+    );
 }
 
 /// The claims that are read as scopes.

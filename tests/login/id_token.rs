@@ -1,15 +1,22 @@
 //! Logins with malicious ID tokens, through the complete layer.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault};
-use tower_oauth::{BearerLayer, Client, CookieKey, LoginLayer};
+use tower_oauth::{Algorithm, BearerLayer, Client, CookieKey, LoginLayer};
 
+use crate::support::logs::Logs;
 use crate::support::shop::*;
+
+/// The time of the server at its start.
+const NOW: i64 = 1_800_000_000;
 
 /// Signs in with a modified token response. Returns the status, the error code and the cookies.
 async fn sign_in_with(shop: &Shop, fault: Fault) -> (StatusCode, String, Jar) {
@@ -156,10 +163,134 @@ async fn a_session_outlives_its_access_token_without_another_token_request() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     for _ in 0..3 {
-        shop.clock().advance(std::time::Duration::from_secs(1100));
+        shop.clock().advance(Duration::from_secs(1100));
         let view = shop.send(Ask::new("GET", "/auth/session").jar(&jar)).await;
         assert_eq!(view.json()["subject"], "alice");
         assert_eq!(view.json()["issuer"], ISSUER);
     }
     assert_eq!(shop.token_calls(), 1);
+}
+
+/// OpenID Connect Core §3.1.3.7 (3) to (8): what a setting permits is accepted, and otherwise the log names the setting.
+#[tokio::test]
+async fn the_log_of_a_rejected_login_says_what_was_found_and_which_setting_changes_it() {
+    type Setting = fn(LoginLayer) -> LoginLayer;
+    let plain: Setting = |login| login;
+    let trusting: Setting = |login| login.with_trusted_audiences(["project", "other"]).unwrap();
+    let patient: Setting = |login| login.with_leeway(Duration::from_secs(300)).unwrap();
+    let strict: Setting = |login| login.with_id_token_algorithms([Algorithm::Es256]).unwrap();
+    let changes = |claims: Value| {
+        Fault::id_token(move |mint| {
+            let claims = claims.as_object().unwrap().iter();
+            claims.fold(mint, |mint, (name, value)| {
+                mint.with_claim(name, value.clone())
+            })
+        })
+    };
+    let zitadel = json!({ "aud": ["shop", "project"], "azp": "shop" });
+    let slow = json!({ "iat": NOW + 290, "exp": NOW + 900 });
+    let late = json!({ "iat": NOW - 600, "exp": NOW - 200 });
+    for (algorithm, setting, claims, expected) in [
+        (
+            Algorithm::Es256,
+            plain,
+            json!({ "aud": ["shop", "shop"] }),
+            vec![],
+        ),
+        (
+            Algorithm::Es256,
+            plain,
+            zitadel.clone(),
+            vec![
+                "id_token_untrusted_audience",
+                "project",
+                "with_trusted_audiences",
+            ],
+        ),
+        (Algorithm::Es256, trusting, zitadel, vec![]),
+        (
+            Algorithm::Es256,
+            plain,
+            slow.clone(),
+            vec![
+                "id_token_issued_later",
+                "iat 290 seconds ahead",
+                "LoginLayer::with_leeway",
+            ],
+        ),
+        (Algorithm::Es256, patient, slow, vec![]),
+        (
+            Algorithm::Es256,
+            plain,
+            late.clone(),
+            vec![
+                "id_token_expired",
+                "exp 200 seconds ago",
+                "at most 30 seconds",
+            ],
+        ),
+        (Algorithm::Es256, patient, late, vec![]),
+        (Algorithm::Rs512, plain, json!({}), vec![]),
+        (
+            Algorithm::Rs512,
+            strict,
+            json!({}),
+            vec![
+                "id_token_algorithm",
+                "alg RS512",
+                "alg ES256",
+                "with_id_token_algorithms",
+            ],
+        ),
+    ] {
+        let server = server().with_algorithm(algorithm);
+        let app = app(&setting(login(&server)));
+        let shop = Shop { server, app };
+        let logs = Logs::default();
+        let recording = logs.record_only("login_failed");
+        let (status, code, _) = sign_in_with(&shop, changes(claims.clone())).await;
+        drop(recording);
+        assert_eq!(
+            status == StatusCode::SEE_OTHER,
+            expected.is_empty(),
+            "{claims}: {code}"
+        );
+        for part in expected {
+            assert!(logs.text().contains(part), "{claims}: {}", logs.text());
+        }
+    }
+}
+
+/// OpenID Connect Discovery §3: ID and logout tokens are signed with the listed algorithms.
+#[tokio::test]
+async fn an_algorithm_that_the_metadata_or_a_setting_does_not_list_is_rejected() {
+    let strict: fn(LoginLayer) -> LoginLayer =
+        |login| login.with_id_token_algorithms([Algorithm::Rs256]).unwrap();
+    for (listed, setting, is_accepted) in [
+        (json!(["ES256", "RS256"]), None, true),
+        (json!("ES256"), None, true),
+        (json!(["RS256", "none", "HS256"]), None, false),
+        (json!(["ES256"]), Some(strict), false),
+    ] {
+        let name = format!("{listed}, {}", setting.is_some());
+        let server = server().with_algorithm(Algorithm::Es256);
+        let list = Fault::member("id_token_signing_alg_values_supported", listed);
+        server.fail(Endpoint::Metadata, list);
+        let login = login(&server).with_session_store(MemoryStore::new().with_single_process());
+        let app = app(&setting.map_or(login.clone(), |setting| setting(login)));
+        let shop = Shop { server, app };
+        let (status, code, _) = sign_in_with(&shop, Fault::id_token(|mint| mint)).await;
+        assert_eq!(status == StatusCode::SEE_OTHER, is_accepted, "{name}");
+        assert_eq!(code == "id_token_algorithm", !is_accepted, "{name}");
+        let token = shop
+            .server
+            .logout_token("shop")
+            .with_subject("alice")
+            .sign();
+        let request = Ask::new("POST", "/auth/backchannel-logout")
+            .set("content-type", "application/x-www-form-urlencoded")
+            .body(&format!("logout_token={token}"));
+        let status = shop.send(request).await.status;
+        assert_eq!(status == StatusCode::OK, is_accepted, "{name}: {status}");
+    }
 }

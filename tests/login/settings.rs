@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use tower_oauth::LoginLayer;
 use tower_oauth::login::{Csrf, FlowErrorKind, SameSite};
 use tower_oauth::session::{LoginDecision, RefreshDecision};
 use tower_oauth::store::MemoryStore;
+use tower_oauth::{Algorithm, LoginLayer};
 
 use crate::support::shop::*;
 
@@ -25,6 +25,13 @@ const SETTINGS: &[Setting] = &[
     }),
     ("default target", |login| {
         login.with_default_return_to("/home").unwrap()
+    }),
+    ("ID tokens", |login| {
+        let login = login
+            .with_id_token_algorithms([Algorithm::Es256, Algorithm::Rs256])
+            .unwrap();
+        let login = login.with_trusted_audiences(["project"]).unwrap();
+        login.with_leeway(Duration::from_secs(60)).unwrap()
     }),
     ("cookie name", |login| {
         login.with_cookie_name("own").unwrap()

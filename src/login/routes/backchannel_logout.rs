@@ -36,7 +36,14 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
         return reject("logout_token_missing", NO_TOKEN);
     };
     let flow = settings.flow();
-    let token = match logout_token::verify(flow.server(), token, flow.client().id()).await {
+    let token = match logout_token::verify(
+        flow.server(),
+        token,
+        flow.client().id(),
+        flow.id_tokens(),
+    )
+    .await
+    {
         Ok(token) => token,
         Err(LogoutTokenError::Unavailable(error)) if error.is_configuration_error() => {
             events::logout_token_rejected("keys_configuration");

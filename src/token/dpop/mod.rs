@@ -74,6 +74,7 @@ impl PendingReplayCheck {
             now,
             max_age: settings.max_age,
             leeway: settings.leeway,
+            ignores_iat: settings.ignores_iat,
         };
         let (proof, target) =
             proof::check(compact, &expected).map_err(VerifyErrorKind::DpopProof)?;

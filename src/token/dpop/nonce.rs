@@ -12,6 +12,9 @@ use crate::crypto::{base64url, digest, hmac_sha256, key_text};
 /// In seconds: how long a nonce is issued. It is accepted for one more period.
 const PERIOD: i64 = 120;
 
+/// In seconds: the longest time that a nonce is accepted for, one of a replica whose clock is ahead included.
+pub(super) const NONCE_LIFETIME: i64 = 3 * PERIOD;
+
 /// The key for DPoP nonces, with previous keys whose nonces are still accepted.
 ///
 /// The key material is at least 32 random bytes. Use the same key in every replica of the API, so that a nonce of one

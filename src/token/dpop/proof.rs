@@ -74,6 +74,8 @@ pub(super) struct ProofExpectations<'a> {
     pub(super) now: i64,
     pub(super) max_age: i64,
     pub(super) leeway: i64,
+    /// Whether a nonce decides whether the proof is recent, so that `iat` need not (RFC 9449 §4.3 (11)).
+    pub(super) ignores_iat: bool,
 }
 
 /// A proof that matches the request and the token. Its key, its nonce and replay are not checked yet.
@@ -174,7 +176,8 @@ impl<'c, 'a> ProofClaims<'c, 'a> {
             .ok_or(ProofError::Target)?;
         // RFC 9449 §4.3 (11): the creation time is within the accepted window.
         let age = expected.now.saturating_sub(issued_at);
-        if age > expected.max_age || age < -expected.leeway {
+        let is_recent = age <= expected.max_age && age >= -expected.leeway;
+        if !is_recent && !expected.ignores_iat {
             return Err(ProofError::Time);
         }
         // RFC 7519 §4.1.4, §4.1.5: `exp` and `nbf` are optional, and checked if present.
@@ -222,6 +225,7 @@ mod tests {
             now,
             max_age: 60,
             leeway: 10,
+            ignores_iat: false,
         };
         check(proof, &expected).map(|(proof, _)| proof)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::nonce::DpopNonceKey;
+use super::nonce::{DpopNonceKey, NONCE_LIFETIME};
 use super::target::BaseUrl;
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, system_clock, unix_seconds};
@@ -86,6 +86,8 @@ pub(super) struct Settings {
     pub(super) max_age: i64,
     pub(super) leeway: i64,
     pub(super) nonces: Option<DpopNonceKey>,
+    /// Whether the nonce alone decides whether a proof is recent.
+    pub(super) ignores_iat: bool,
     pub(super) clock: SharedClock,
     default_store: SharedStore,
     /// The configured store, used instead of the default one.
@@ -114,6 +116,7 @@ impl Dpop {
             max_age: DEFAULT_MAX_AGE,
             leeway: DEFAULT_LEEWAY,
             nonces: None,
+            ignores_iat: false,
             clock,
             default_store: SharedStore::new(MemoryStore::new()),
             custom_store: None,
@@ -151,7 +154,23 @@ impl Dpop {
     /// [RFC 9449 §9]: https://www.rfc-editor.org/rfc/rfc9449#section-9
     #[must_use]
     pub fn with_nonces(mut self, key: DpopNonceKey) -> Self {
-        self.settings_mut().nonces = Some(key);
+        let settings = self.settings_mut();
+        (settings.nonces, settings.ignores_iat) = (Some(key), false);
+        self
+    }
+
+    /// Requires a nonce as [`with_nonces`](Self::with_nonces) does, and lets it alone decide whether a proof is recent
+    /// ([RFC 9449 §4.3] (11)): for clients whose clock is wrong, such as devices.
+    ///
+    /// `iat` must still be a number, and its value is not compared; a proof is then accepted as long as its nonce, at most
+    /// 4 minutes. Each `jti` is kept in the replay store until then, so the store holds more entries. Replaces
+    /// `with_nonces`; the last of both calls counts.
+    ///
+    /// [RFC 9449 §4.3]: https://www.rfc-editor.org/rfc/rfc9449#section-4.3
+    #[must_use]
+    pub fn with_nonces_instead_of_iat(mut self, key: DpopNonceKey) -> Self {
+        let settings = self.settings_mut();
+        (settings.nonces, settings.ignores_iat) = (Some(key), true);
         self
     }
 
@@ -262,7 +281,11 @@ impl Settings {
 
     /// Returns how long a proof is kept in the replay store: at least as long as it is accepted (RFC 9449 §11.1).
     pub(super) fn retention(&self) -> Duration {
-        let seconds = self.max_age + self.leeway + CLOCK_ROLLBACK_ALLOWANCE;
+        let accepted_for = match self.ignores_iat {
+            true => NONCE_LIFETIME,
+            false => self.max_age,
+        };
+        let seconds = accepted_for + self.leeway + CLOCK_ROLLBACK_ALLOWANCE;
         Duration::from_secs(seconds.unsigned_abs())
     }
 }

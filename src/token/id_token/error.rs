@@ -2,6 +2,7 @@
 
 use crate::issuer::Unavailable;
 use crate::token::error::VerifyErrorKind;
+use crate::token::explanation::Explanation;
 
 /// Why an ID token was rejected.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -52,9 +53,22 @@ pub(crate) enum IdTokenError {
     OtherSubject,
     #[error("auth_time does not match the login")]
     OtherAuthTime,
+    /// With what was found and expected, and the setting that changes it.
+    #[error("{error}: {explanation}")]
+    Explained {
+        error: Box<Self>,
+        explanation: Explanation,
+    },
 }
 
 impl IdTokenError {
+    pub(super) fn explained(self, explanation: Explanation) -> Self {
+        Self::Explained {
+            error: Box::new(self),
+            explanation,
+        }
+    }
+
     /// Returns the stable code of the reason, for logs and error pages.
     pub(crate) fn code(&self) -> &'static str {
         match self {
@@ -95,6 +109,7 @@ impl IdTokenError {
             Self::AuthenticationContext => "id_token_authentication_context",
             Self::OtherSubject => "id_token_other_subject",
             Self::OtherAuthTime => "id_token_other_auth_time",
+            Self::Explained { error, .. } => error.code(),
         }
     }
 
@@ -102,6 +117,7 @@ impl IdTokenError {
     /// response must then not be used (OpenID Connect Core §12.2).
     pub(crate) fn is_another_identity(&self) -> bool {
         match self {
+            Self::Explained { error, .. } => error.is_another_identity(),
             Self::Token(kind) => *kind == VerifyErrorKind::Issuer,
             Self::OtherSubject
             | Self::Audience

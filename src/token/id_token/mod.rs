@@ -6,13 +6,15 @@
 mod acr_values;
 mod error;
 pub(crate) mod refreshed;
+mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use super::error::{VerifyError, VerifyErrorKind};
-use super::jws::{self, Rules, Signed};
+use super::explanation::{Explanation, ahead, listed, past};
+use super::jws::{MediaTypes, Rules, Signed};
 use crate::clock::unix_seconds;
-use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, Jws, base64url, digest, same_media_type};
+use crate::crypto::{Algorithm, Jws, base64url, digest, same_media_type};
 use crate::issuer::{AuthorizationServer, FetchBudget};
 use crate::protocol::claims::{RegisteredClaims, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
@@ -20,9 +22,7 @@ use crate::protocol::{AccessToken, AuthorizationCode, Claims, IdToken, Nonce, St
 
 pub(crate) use acr_values::AcrValues;
 pub(crate) use error::IdTokenError;
-
-/// The allowed clock skew, in seconds.
-pub(crate) const LEEWAY: i64 = 30;
+pub(crate) use settings::IdTokenSettings;
 
 /// The maximum age of an ID token at a login, in seconds (OpenID Connect Core §3.1.3.7 (10)).
 const MAX_AGE: i64 = 600;
@@ -30,6 +30,7 @@ const MAX_AGE: i64 = 600;
 /// The values of this login that the ID token must match.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoginExpectations<'a> {
+    pub(crate) settings: &'a IdTokenSettings,
     pub(crate) client_id: &'a str,
     /// `None` if none was sent. The ID token must then have no nonce.
     pub(crate) nonce: Option<&'a Nonce>,
@@ -49,19 +50,21 @@ pub(crate) async fn verify(
     expected: &LoginExpectations<'_>,
 ) -> Result<Claims, IdTokenError> {
     let now = unix_seconds(&**server.clock());
-    let signed = jws::verify(server, id_token.expose(), &rules())
+    let settings = expected.settings;
+    let signed = settings
+        .verify(server, id_token.expose(), rules())
         .await
-        .map_err(|error| specific_error(&error, id_token, now))?;
+        .map_err(|error| specific_error(settings, &error, id_token, now))?;
     check(&signed, expected, now)?;
     Ok(Claims::new(signed.payload, signed.registered))
 }
 
-/// Returns the rules for the ID tokens of logins and of refreshes.
+/// Returns the rules for the ID tokens of logins and of refreshes, before those of the settings.
 fn rules() -> Rules {
     Rules {
-        algorithms: DEFAULT_ALGORITHMS.to_vec(),
-        media_type: is_id_token_type,
-        leeway: LEEWAY,
+        algorithms: Vec::new(),
+        media_types: MediaTypes::Checked(is_id_token_type),
+        leeway: 0,
         requires_expiry: true,
         fetch_budget: FetchBudget::BackChannel,
     }
@@ -73,14 +76,23 @@ pub(crate) fn is_id_token_type(media_type: Option<&str>) -> bool {
     media_type.is_none_or(|sent| same_media_type(sent, "JWT"))
 }
 
-/// Determines which claim is wrong if the checks for all tokens report only that one is: for the log. The token is
-/// already rejected.
-fn specific_error(error: &VerifyError, id_token: &IdToken, now: i64) -> IdTokenError {
+/// Determines which claim is wrong if the checks for all tokens report only that one is, and by how much a time is wrong:
+/// for the log. The token is already rejected. Of its values only the algorithm and seconds are named.
+fn specific_error(
+    settings: &IdTokenSettings,
+    error: &VerifyError,
+    id_token: &IdToken,
+    now: i64,
+) -> IdTokenError {
     if let Some(unavailable) = error.unavailable() {
         return IdTokenError::Unavailable(unavailable.clone());
     }
     let general = IdTokenError::Token(error.kind());
-    let Ok(jws) = Jws::read(id_token.expose()) else {
+    let jws = Jws::read(id_token.expose());
+    if error.kind() == VerifyErrorKind::Algorithm {
+        return general.explained(settings.explain_algorithm(jws.ok().map(|jws| jws.algorithm())));
+    }
+    let Ok(jws) = jws else {
         return general;
     };
     let Ok(payload) = parse_object(jws.payload()) else {
@@ -95,13 +107,30 @@ fn specific_error(error: &VerifyError, id_token: &IdToken, now: i64) -> IdTokenE
         VerifyErrorKind::Claims if payload.member("aud").is_some_and(is_invalid_audience) => {
             IdTokenError::Audience
         }
-        VerifyErrorKind::NotYetValid
-            if time("iat").is_ok_and(|iat| iat > Some(now.saturating_add(LEEWAY))) =>
-        {
-            IdTokenError::IssuedLater
+        VerifyErrorKind::Expired => match time("exp") {
+            Ok(Some(exp)) => general.explained(wrong_time(settings, past("exp", exp, now))),
+            _ => general,
+        },
+        VerifyErrorKind::NotYetValid => {
+            let latest = now.saturating_add(settings.leeway);
+            match (time("iat"), time("nbf")) {
+                (Ok(Some(iat)), _) if iat > latest => IdTokenError::IssuedLater
+                    .explained(wrong_time(settings, ahead("iat", iat, now))),
+                (_, Ok(Some(nbf))) => {
+                    general.explained(wrong_time(settings, ahead("nbf", nbf, now)))
+                }
+                _ => general,
+            }
         }
         _ => general,
     }
+}
+
+/// Explains a time that is wrong by more than the leeway.
+fn wrong_time(settings: &IdTokenSettings, found: String) -> Explanation {
+    let expected = format!("a difference of at most {} seconds", settings.leeway);
+    let setting = "LoginLayer::with_leeway, or the clock of this or of the authorization server";
+    Explanation::new(found, expected, setting)
 }
 
 fn is_invalid_audience(aud: &Json<'_>) -> bool {
@@ -117,19 +146,26 @@ fn check(signed: &Signed, expected: &LoginExpectations<'_>, now: i64) -> Result<
     let payload = parse_object(signed.payload.as_bytes())
         .map_err(|_| IdTokenError::Token(VerifyErrorKind::Malformed))?;
     check_subject(&signed.registered)?;
-    check_audience(&payload, &signed.registered, expected.client_id)?;
+    let settings = expected.settings;
+    check_audience(settings, &payload, &signed.registered, expected.client_id)?;
 
-    check_age(&signed.registered, now)?;
+    check_age(settings, &signed.registered, now)?;
     check_nonce(payload.member("nonce"), expected.nonce)?;
     check_hashes(&payload, signed.algorithm, expected)?;
     check_authentication(&payload, expected)
 }
 
 /// OpenID Connect Core §2: `iat` is required. §3.1.3.7 (10): it must be recent.
-fn check_age(claims: &RegisteredClaims, now: i64) -> Result<(), IdTokenError> {
+fn check_age(
+    settings: &IdTokenSettings,
+    claims: &RegisteredClaims,
+    now: i64,
+) -> Result<(), IdTokenError> {
     let issued_at = claims.issued_at.ok_or(IdTokenError::IssuedAt)?;
-    if issued_at < now.saturating_sub(MAX_AGE + LEEWAY) {
-        return Err(IdTokenError::IssuedLongAgo);
+    if issued_at < now.saturating_sub(MAX_AGE + settings.leeway) {
+        let mut explanation = wrong_time(settings, past("iat", issued_at, now));
+        explanation.expected = format!("iat at most {MAX_AGE} seconds ago").into();
+        return Err(IdTokenError::IssuedLongAgo.explained(explanation));
     }
     Ok(())
 }
@@ -143,9 +179,10 @@ fn check_subject(claims: &RegisteredClaims) -> Result<(), IdTokenError> {
     Ok(())
 }
 
-/// OpenID Connect Core §3.1.3.7 (3) to (5): this client is the only audience and, if `azp` is present, the authorized
-/// party.
+/// OpenID Connect Core §3.1.3.7 (3) to (5): this client is the only audience beside trusted ones, and the authorized party
+/// if there are others or `azp` is present.
 pub(super) fn check_audience(
+    settings: &IdTokenSettings,
     payload: &Object<'_>,
     claims: &RegisteredClaims,
     client_id: &str,
@@ -155,12 +192,32 @@ pub(super) fn check_audience(
     }
     match payload.member("azp") {
         Some(azp) if azp.as_str() != Some(client_id) => Err(IdTokenError::AuthorizedParty),
-        None if claims.audience.len() > 1 => Err(IdTokenError::NoAuthorizedParty),
-        _ if claims.audience.iter().any(|one| **one != *client_id) => {
-            Err(IdTokenError::UntrustedAudience)
-        }
-        _ => Ok(()),
+        None if has_other_audience(claims, client_id) => Err(IdTokenError::NoAuthorizedParty),
+        _ => check_other_audiences(settings, claims, client_id),
     }
+}
+
+fn has_other_audience(claims: &RegisteredClaims, client_id: &str) -> bool {
+    claims.audience.iter().any(|one| **one != *client_id)
+}
+
+/// Checks that every audience beside this client is trusted.
+pub(super) fn check_other_audiences(
+    settings: &IdTokenSettings,
+    claims: &RegisteredClaims,
+    client_id: &str,
+) -> Result<(), IdTokenError> {
+    let is_permitted = |one: &str| one == client_id || settings.trusts(one);
+    if claims.audience.iter().all(|one| is_permitted(one)) {
+        return Ok(());
+    }
+    let found = listed(claims.audience.iter().map(|one| &**one));
+    let explanation = Explanation::new(
+        format!("aud {found}"),
+        "this client and trusted audiences",
+        "LoginLayer::with_trusted_audiences",
+    );
+    Err(IdTokenError::UntrustedAudience.explained(explanation))
 }
 
 /// OpenID Connect Core §3.1.3.7 (11): the nonce is that of this login.
@@ -232,7 +289,7 @@ fn check_authentication(
         if auth_time
             < expected
                 .started_at
-                .saturating_sub(i64::from(max_age) + LEEWAY)
+                .saturating_sub(i64::from(max_age) + expected.settings.leeway)
         {
             return Err(IdTokenError::AuthenticatedLongAgo);
         }

@@ -2,7 +2,7 @@
 
 use super::error::IdTokenError;
 use super::{
-    LEEWAY, check_age, check_audience, check_subject, hash_matches, rules, specific_error,
+    IdTokenSettings, check_age, check_audience, check_subject, hash_matches, rules, specific_error,
 };
 use crate::clock::unix_seconds;
 use crate::crypto::Jws;
@@ -11,11 +11,11 @@ use crate::protocol::claims::{RegisteredClaims, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{AccessToken, Claims, IdToken, Nonce};
 use crate::token::error::VerifyErrorKind;
-use crate::token::jws;
 
 /// The values that the ID token of a refresh must match.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RefreshExpectations<'a> {
+    pub(crate) settings: &'a IdTokenSettings,
     pub(crate) client_id: &'a str,
     /// The claims of the ID token of the login.
     pub(crate) login_claims: &'a Claims,
@@ -34,9 +34,11 @@ pub(crate) async fn verify(
     expected: &RefreshExpectations<'_>,
 ) -> Result<Option<Claims>, IdTokenError> {
     let now = unix_seconds(&**server.clock());
-    let signed = jws::verify(server, id_token.expose(), &rules())
+    let settings = expected.settings;
+    let signed = settings
+        .verify(server, id_token.expose(), rules())
         .await
-        .map_err(|error| specific_error(&error, id_token, now));
+        .map_err(|error| specific_error(settings, &error, id_token, now));
     let signed = match signed {
         Err(IdTokenError::Unavailable(_)) => {
             return check_unverified(id_token, expected).map(|()| None);
@@ -45,7 +47,7 @@ pub(crate) async fn verify(
     };
     let payload = parse_object(signed.payload.as_bytes()).map_err(|_| malformed())?;
     check_identity(&payload, &signed.registered, expected)?;
-    check_age(&signed.registered, now)?;
+    check_age(settings, &signed.registered, now)?;
     check_login(&payload, expected)?;
     // OpenID Connect Core §3.1.3.8.
     if !hash_matches(
@@ -80,7 +82,7 @@ fn check_identity(
     if claims.subject.as_deref() != expected.login_claims.subject() {
         return Err(IdTokenError::OtherSubject);
     }
-    check_audience(payload, claims, expected.client_id)
+    check_audience(expected.settings, payload, claims, expected.client_id)
 }
 
 /// §12.2: the nonce is absent or that of the login, and `auth_time` is the time of the original authentication.
@@ -108,7 +110,7 @@ fn check_login(
             .login_claims
             .registered()
             .issued_at
-            .is_none_or(|issued_at| now <= issued_at.saturating_add(LEEWAY)),
+            .is_none_or(|issued_at| now <= issued_at.saturating_add(expected.settings.leeway)),
         (None, _) => true,
     };
     if agrees {
@@ -137,6 +139,7 @@ mod tests {
         let registered = RegisteredClaims::read(&parse_object(text.as_bytes()).unwrap());
         let login_claims = Claims::new(std::sync::Arc::clone(&text), registered.unwrap());
         let expected = RefreshExpectations {
+            settings: &IdTokenSettings::default(),
             client_id: "shop",
             login_claims: &login_claims,
             access_token: &AccessToken::new("new"),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{AcrValues, LoginExpectations, half_hash, verify};
+use super::{AcrValues, IdTokenSettings, LoginExpectations, half_hash, verify};
 use crate::clock::tests::StillClock;
 use crate::crypto::{Algorithm, SigningKey, base64url};
 use crate::issuer::{AuthorizationServer, StaticKeys};
@@ -58,8 +58,19 @@ fn half(value: &str) -> String {
 
 /// Validates an ID token for a login that requested this much. Returns the end of the error code.
 async fn validate_at(now: i64, token: String, max_age: Option<u32>, acr: Option<&str>) -> String {
+    validate_with(&IdTokenSettings::default(), now, token, max_age, acr).await
+}
+
+async fn validate_with(
+    settings: &IdTokenSettings,
+    now: i64,
+    token: String,
+    max_age: Option<u32>,
+    acr: Option<&str>,
+) -> String {
     let acr_values = acr.and_then(AcrValues::parse);
     let expected = LoginExpectations {
+        settings,
         client_id: "shop",
         nonce: Some(&Nonce::new("the-Nonce")),
         access_token: &AccessToken::new("the-token"),
@@ -101,6 +112,7 @@ async fn each_claim_is_checked_and_each_failure_has_a_code() {
         (json!({ "aud": 1 }), "audience"),
         (json!({ "aud": [] }), "audience"),
         (json!({ "aud": null }), "audience"),
+        (json!({ "aud": ["shop", "shop"] }), "ok"),
         (json!({ "aud": ["shop", "x"] }), "no_authorized_party"),
         (
             json!({ "aud": ["shop", "x"], "azp": "shop" }),
@@ -195,7 +207,7 @@ async fn a_malformed_token_or_one_of_another_type_or_key_is_rejected() {
         (json!({ "alg": "none" }), "algorithm"),
         (json!({ "alg": "None" }), "algorithm"),
         (json!({ "alg": "HS256", "kid": "1" }), "algorithm"),
-        (json!({ "alg": "RS512", "kid": "1" }), "algorithm"),
+        (json!({ "alg": "RS512", "kid": "1" }), "key_unfit"),
         (json!({ "alg": ["EdDSA"] }), "algorithm"),
         (json!({ "kid": "1" }), "algorithm"),
         (json!({ "alg": "ES256", "kid": "1" }), "key_unfit"),
@@ -230,6 +242,81 @@ async fn a_malformed_token_or_one_of_another_type_or_key_is_rejected() {
     ] {
         assert_eq!(validate(token).await, expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn settings_name_the_algorithms_the_trusted_audiences_and_the_leeway() {
+    let trusted = |audiences: &[&str]| {
+        let audiences = audiences.iter().map(|one| (*one).to_owned()).collect();
+        IdTokenSettings::default()
+            .with_trusted_audiences(audiences)
+            .unwrap()
+    };
+    let algorithms = |list: &[Algorithm]| {
+        IdTokenSettings::default()
+            .with_algorithms(list.to_vec())
+            .unwrap()
+    };
+    let leeway = |seconds| {
+        let leeway = std::time::Duration::from_secs(seconds);
+        IdTokenSettings::default().with_leeway(leeway)
+    };
+    let late = json!({ "exp": NOW - 299, "iat": NOW - 599 });
+    let early = json!({ "iat": NOW + 300, "exp": NOW + 600 });
+    for (settings, changes, expected) in [
+        (algorithms(&[Algorithm::EdDsa]), json!({}), "ok"),
+        (algorithms(&[Algorithm::Rs256]), json!({}), "algorithm"),
+        (
+            trusted(&["x", "y"]),
+            json!({ "aud": ["x", "shop"], "azp": "shop" }),
+            "ok",
+        ),
+        (
+            trusted(&["x"]),
+            json!({ "aud": ["shop", "shop", "x"], "azp": "shop" }),
+            "ok",
+        ),
+        (
+            trusted(&["x"]),
+            json!({ "aud": ["shop", "x"] }),
+            "no_authorized_party",
+        ),
+        (
+            trusted(&["x"]),
+            json!({ "aud": ["shop", "x"], "azp": "x" }),
+            "authorized_party",
+        ),
+        (
+            trusted(&["x"]),
+            json!({ "aud": ["shop", "x", "z"], "azp": "shop" }),
+            "untrusted_audience",
+        ),
+        (
+            trusted(&["x"]),
+            json!({ "aud": ["x"], "azp": "shop" }),
+            "audience",
+        ),
+        (leeway(300).unwrap(), late, "ok"),
+        (leeway(300).unwrap(), early, "ok"),
+        (leeway(0).unwrap(), json!({ "exp": NOW }), "expired"),
+    ] {
+        let mut changed = claims();
+        change(&mut changed, &changes);
+        let token = sign(&changed.to_string());
+        let outcome = validate_with(&settings, NOW, token, None, None).await;
+        assert_eq!(outcome, expected, "{settings:?} {changes}");
+    }
+    assert!(leeway(301).is_err());
+    assert!(
+        IdTokenSettings::default()
+            .with_algorithms(Vec::new())
+            .is_err()
+    );
+    assert!(
+        IdTokenSettings::default()
+            .with_trusted_audiences(vec![String::new()])
+            .is_err()
+    );
 }
 
 /// OpenID Connect Core §3.1.3.7 (12), (13).

@@ -16,7 +16,7 @@ use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::{AccessToken, form};
 use crate::random::Random;
 use crate::token::error::VerifyError;
-use crate::token::jws::{self, Rules};
+use crate::token::jws::{self, MediaTypes, Rules};
 
 /// Bounds the memory that a response can occupy.
 const MAX_RESPONSE_LENGTH: usize = 256 * 1024;
@@ -154,9 +154,9 @@ async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, Intro
     let text = std::str::from_utf8(body).map_err(|_| invalid("it is not UTF-8"))?;
     let rules = Rules {
         algorithms: settings.algorithms.clone(),
-        media_type: |sent| {
+        media_types: MediaTypes::Checked(|sent| {
             sent.is_some_and(|sent| same_media_type(sent, "token-introspection+jwt"))
-        },
+        }),
         leeway: settings.leeway,
         requires_expiry: false,
         fetch_budget: FetchBudget::BackChannel,

@@ -15,7 +15,7 @@ use crate::token::audience::Audience;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 use crate::token::explanation::{Explanation, ahead, past};
 use crate::token::profile::IntrospectedType;
-use crate::token::scope_mapping::ScopeMapping;
+use crate::token::scope_mapping::{ScopeMapping, report_array};
 use crate::token::token_info::{CacheData, TokenInfo};
 
 /// A well-formed introspection response.
@@ -33,6 +33,8 @@ pub(super) struct ActiveToken {
     pub(super) registered: RegisteredClaims,
     /// The scopes found by the scope mapping, if one is configured.
     pub(super) scopes: Option<ScopeSet>,
+    /// Whether `scope` is an array and no mapping reads it.
+    pub(super) has_unread_scopes: bool,
     pub(super) token_type: TokenType,
     /// `Err` if the confirmation method is not supported.
     pub(super) confirmation: Result<Option<Confirmation>, ()>,
@@ -85,6 +87,8 @@ pub(super) fn read(
         text: String::from_utf8_lossy(text).into_owned(),
         registered,
         scopes: scopes.map(|mapping| mapping.read(&members)),
+        has_unread_scopes: scopes.is_none()
+            && matches!(members.member("scope"), Some(Json::Array(_))),
         token_type,
         confirmation,
     })))
@@ -120,6 +124,7 @@ pub(super) fn validate(
         text,
         mut registered,
         scopes,
+        has_unread_scopes,
         token_type,
         confirmation,
     } = active;
@@ -148,6 +153,12 @@ pub(super) fn validate(
     check_audience(settings, &registered)?;
     let confirmation = confirmation.map_err(|()| VerifyErrorKind::Bound)?;
     check_token_type(token_type, confirmation.as_ref())?;
+    if has_unread_scopes && !settings.scope_warning_logged.swap(true, Ordering::Relaxed) {
+        report_array(
+            issuer,
+            "IntrospectionVerifier::with_scopes_from([\"scope\"])",
+        );
+    }
     // Without `iss` the token was issued by the server that introspected it. A subject identifies a user
     // only together with its issuer.
     registered.issuer.get_or_insert_with(|| issuer.into());

@@ -44,6 +44,8 @@ pub(super) struct Settings {
     pub(super) concurrency: usize,
     /// Whether the missing audience was logged: it is logged once per verifier.
     pub(super) audience_warning_logged: Arc<AtomicBool>,
+    /// The same for scopes that are not read.
+    pub(super) scope_warning_logged: Arc<AtomicBool>,
 }
 
 impl Settings {
@@ -75,6 +77,7 @@ impl Settings {
             cache_size: DEFAULT_CACHE_SIZE,
             concurrency: DEFAULT_CONCURRENCY,
             audience_warning_logged: Arc::default(),
+            scope_warning_logged: Arc::default(),
         })
     }
     /// Returns the key of a token: a digest of endpoint, client, issuer and token.

@@ -14,14 +14,15 @@ use crate::protocol::Claims;
 use crate::telemetry::{self, Stopwatch};
 use crate::token::audience::Audience;
 use crate::token::error::VerifyError;
-use crate::token::jws::{Rules, Signed, UnverifiedToken};
+use crate::token::jws::{MediaTypes, Rules, Signed, UnverifiedToken};
 use crate::token::profile::TokenProfile;
-use crate::token::scope_mapping::{ScopeClaim, ScopeMapping};
+use crate::token::scope_mapping::{ScopeClaim, ScopeMapping, report_array};
 use crate::token::token_info::{CacheData, Provenance, TokenInfo};
+use crate::token::token_mark::TokenMark;
 use crate::token::verified::VerifiedToken;
 use crate::verification::Verification;
 
-use self::settings::JwtSettings;
+use self::settings::{JwtSettings, SCOPE_ARRAY};
 
 /// In seconds.
 const DEFAULT_LEEWAY: i64 = 30;
@@ -63,11 +64,12 @@ impl JwtVerifier {
             server: server.clone(),
             audience: audience.into().checked()?,
             profile,
+            mark: None,
             scopes: None,
             mapping: profile.claim_mapping(),
             rules: Rules {
                 algorithms: DEFAULT_ALGORITHMS.to_vec(),
-                media_type: profile.media_type(),
+                media_types: MediaTypes::Checked(profile.media_type()),
                 leeway: DEFAULT_LEEWAY,
                 requires_expiry: true,
                 fetch_budget: FetchBudget::Request,
@@ -85,9 +87,25 @@ impl JwtVerifier {
     pub fn with_profile(mut self, profile: TokenProfile) -> Self {
         let settings = self.settings_mut();
         settings.profile = profile;
-        settings.rules.media_type = profile.media_type();
+        settings.update_types();
         settings.update_mapping();
         self
+    }
+
+    /// Replaces the mark of the profile with one of the application, in any order of both calls. Scopes and the client are
+    /// still read as the profile reads them.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Audience`] unless the audience is one of this API: for `Audience::clients` and
+    /// `Audience::Unchecked`, and for an audience that may be a client and is not
+    /// [named](TokenMark::with_client_audience).
+    pub fn with_token_mark(mut self, mark: TokenMark) -> Result<Self, ConfigError> {
+        mark.check_audience(&self.settings.audience)?;
+        let settings = self.settings_mut();
+        settings.mark = Some(mark);
+        settings.update_types();
+        Ok(self)
     }
 
     /// Reads scopes from these claims instead of `scope` or the claim of the profile (`scp` for Entra and Okta).
@@ -273,6 +291,13 @@ impl JwtVerifier {
             rejection::explain_signed(&self.settings, kind, compact, &signed, now)
         })?;
         telemetry::TokenOrigin::Verified.count();
+        if signed.markers.scope_is_array
+            && self.settings.mapping.scopes.is_none()
+            && self.settings.reports.is_first(SCOPE_ARRAY)
+        {
+            let setting = "JwtVerifier::with_scopes_from([\"scope\"])";
+            report_array(self.server().issuer(), setting);
+        }
         let Signed {
             payload,
             mut registered,

@@ -83,12 +83,11 @@ pub(super) fn explain_signed(
     let Some(mut explanation) = explain_values(settings, kind, compact, signed, now) else {
         return kind.into();
     };
-    if let Some(bit) = report_bit(settings, kind, compact, signed) {
-        let before = settings.reports.logged.fetch_or(bit, Ordering::Relaxed);
-        if before & bit == 0 {
-            report(settings, kind, &explanation);
-            explanation.is_reported = true;
-        }
+    if let Some(bit) = report_bit(settings, kind, compact, signed)
+        && settings.reports.is_first(bit)
+    {
+        report(settings, kind, &explanation);
+        explanation.is_reported = true;
     }
     VerifyError::explained(kind, explanation)
 }
@@ -186,7 +185,7 @@ fn explain_kind(
         }
         VerifyErrorKind::Type => Explanation::new(
             stated_type(compact),
-            settings.profile.expected_type(),
+            settings.expected_type(),
             "JwtVerifier::with_profile",
         ),
         VerifyErrorKind::Issuer => Explanation::new(
@@ -252,10 +251,12 @@ fn explain_values(
             format!("iat at most {} seconds ago", settings.max_age?),
             "JwtVerifier::with_max_age",
         ),
-        VerifyErrorKind::Claims if settings.profile == TokenProfile::Rfc9068Full => {
+        VerifyErrorKind::Claims
+            if settings.profile == TokenProfile::Rfc9068Full && settings.mark.is_none() =>
+        {
             Explanation::new(
                 "a token without one of these claims",
-                settings.profile.expected_mark(),
+                settings.expected_mark(),
                 "JwtVerifier::with_profile",
             )
         }
@@ -270,20 +271,23 @@ fn explain_type(settings: &JwtSettings, compact: &str, signed: &Signed) -> Expla
         let found = "a token that states that it is an ID, refresh or logout token";
         return Explanation::new(found, "an access token", "the token that the client sends");
     }
-    let has_type = (settings.rules.media_type)(header_type(compact).as_deref());
+    let has_type = settings
+        .rules
+        .media_types
+        .accepts(header_type(compact).as_deref());
     let mut explanation = Explanation::new(
         stated_type(compact),
         match has_type {
-            true => settings.profile.expected_mark(),
-            false => settings.profile.expected_type(),
+            true => settings.expected_mark(),
+            false => settings.expected_type(),
         },
         match fitting_profile(settings, compact, signed) {
             Some(profile) => {
                 format!("JwtVerifier::new(..)?.with_profile(TokenProfile::{profile:?})").into()
             }
-            None => {
-                Cow::Borrowed("no TokenProfile accepts this token, use BearerLayer::introspect")
-            }
+            None => Cow::Borrowed(
+                "no TokenProfile accepts this token, use BearerLayer::introspect or JwtVerifier::with_token_mark",
+            ),
         },
     );
     if !settings.audience.accepts(&signed.registered) {

@@ -2,22 +2,25 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::clock::Now;
 use crate::issuer::AuthorizationServer;
 use crate::protocol::claims::RegisteredClaims;
 use crate::token::audience::Audience;
 use crate::token::error::VerifyErrorKind;
-use crate::token::jws::{Rules, Signed};
+use crate::token::jws::{MediaTypes, Rules, Signed};
 use crate::token::profile::TokenProfile;
 use crate::token::scope_mapping::{ClaimMapping, ScopeMapping};
+use crate::token::token_mark::TokenMark;
 
 #[derive(Clone, Debug)]
 pub(in crate::token) struct JwtSettings {
     pub(in crate::token) server: AuthorizationServer,
     pub(super) audience: Audience,
     pub(super) profile: TokenProfile,
+    /// Replaces the mark of the profile.
+    pub(super) mark: Option<TokenMark>,
     /// The configured scope claims, which replace those of the profile.
     pub(super) scopes: Option<ScopeMapping>,
     pub(super) mapping: ClaimMapping,
@@ -31,9 +34,19 @@ pub(in crate::token) struct JwtSettings {
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     /// One bit for each kind.
-    pub(super) logged: AtomicU32,
+    logged: AtomicU32,
     /// Whether keys were fetched only to explain a rejection, which is done once.
     pub(super) has_fetched: AtomicBool,
+}
+
+/// The bit of the warning about scopes; the lower ones are kinds of rejections.
+pub(super) const SCOPE_ARRAY: u32 = 1 << 31;
+
+impl Reports {
+    /// Returns whether this is the first report with this bit.
+    pub(super) fn is_first(&self, bit: u32) -> bool {
+        self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
 }
 
 impl JwtSettings {
@@ -42,6 +55,32 @@ impl JwtSettings {
         self.mapping = self.profile.claim_mapping();
         if let Some(scopes) = &self.scopes {
             self.mapping.scopes = Some(scopes.clone());
+        }
+    }
+
+    /// Takes the types from the mark, or else from the profile.
+    pub(super) fn update_types(&mut self) {
+        self.rules.media_types = match &self.mark {
+            Some(mark) => mark.media_types(),
+            None => MediaTypes::Checked(self.profile.media_type()),
+        };
+    }
+
+    /// Describes the accepted `typ`, for operators.
+    pub(super) fn expected_type(&self) -> &'static str {
+        match self.mark {
+            Some(_) => "a typ of the TokenMark",
+            None => self.profile.expected_type(),
+        }
+    }
+
+    /// Describes the required mark, for operators.
+    pub(super) fn expected_mark(&self) -> &'static str {
+        match self.mark {
+            Some(_) => {
+                "the claims of the TokenMark, and an aud that is not the client of the token"
+            }
+            None => self.profile.expected_mark(),
         }
     }
 
@@ -56,7 +95,10 @@ impl JwtSettings {
         if !self.audience.accepts(&signed.registered) {
             return Err(VerifyErrorKind::Audience);
         }
-        profile.check(&signed.registered, &signed.markers)?;
+        match &self.mark {
+            Some(mark) => mark.check(signed)?,
+            None => profile.check(&signed.registered, &signed.markers)?,
+        }
         let too_old_at = self.check_age(&signed.registered, now)?;
         match signed.markers.confirmation {
             Some(None) => Err(VerifyErrorKind::Bound),

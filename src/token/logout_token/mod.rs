@@ -4,12 +4,13 @@
 //! keys are fetched from a separate budget.
 
 use crate::clock::unix_seconds;
-use crate::crypto::{DEFAULT_ALGORITHMS, same_media_type};
+use crate::crypto::same_media_type;
 use crate::issuer::{AuthorizationServer, FetchBudget, Unavailable};
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::token::error::{VerifyError, VerifyErrorKind};
-use crate::token::id_token::{self, LEEWAY};
-use crate::token::jws::{self, Rules, Signed};
+use crate::token::id_token::{self, IdTokenSettings};
+use crate::token::jws::{MediaTypes, Rules, Signed};
 
 /// In bytes. A logout token contains little more than a session or a subject.
 pub(crate) const MAX_LOGOUT_TOKEN: usize = 8 * 1024;
@@ -45,7 +46,7 @@ pub(crate) enum LogoutTokenError {
     Unavailable(#[source] Unavailable),
     #[error("{0}")]
     Token(VerifyErrorKind),
-    #[error("aud is missing or has other values than this client")]
+    #[error("aud is missing or has other values than this client and trusted audiences")]
     Audience,
     #[error("iat is missing")]
     IssuedAt,
@@ -70,20 +71,26 @@ pub(crate) async fn verify(
     server: &AuthorizationServer,
     token: &str,
     client_id: &str,
+    settings: &IdTokenSettings,
 ) -> Result<LogoutToken, LogoutTokenError> {
     if token.len() > MAX_LOGOUT_TOKEN {
         return Err(LogoutTokenError::Token(VerifyErrorKind::TooLong));
     }
     let rules = Rules {
-        algorithms: DEFAULT_ALGORITHMS.to_vec(),
-        media_type: is_logout_token_type,
-        leeway: LEEWAY,
+        algorithms: Vec::new(),
+        media_types: MediaTypes::Checked(is_logout_token_type),
+        leeway: 0,
         // `exp` is required only since 2022, so older servers omit it. The maximum age applies in any case.
         requires_expiry: false,
         fetch_budget: FetchBudget::LogoutToken,
     };
-    let signed = jws::verify(server, token, &rules).await?;
-    read(&signed, client_id, unix_seconds(&**server.clock()))
+    let signed = settings.verify(server, token, rules).await?;
+    read(
+        &signed,
+        client_id,
+        settings,
+        unix_seconds(&**server.clock()),
+    )
 }
 
 /// Returns whether `typ` is accepted. Back-Channel Logout §2.4 recommends `logout+jwt` and allows tokens without it for
@@ -97,15 +104,19 @@ fn is_logout_token_type(media_type: Option<&str>) -> bool {
 }
 
 /// Checks the claims and returns those that are needed.
-fn read(signed: &Signed, client_id: &str, now: i64) -> Result<LogoutToken, LogoutTokenError> {
+fn read(
+    signed: &Signed,
+    client_id: &str,
+    settings: &IdTokenSettings,
+    now: i64,
+) -> Result<LogoutToken, LogoutTokenError> {
     let claims = &signed.registered;
     let payload = parse_object(signed.payload.as_bytes())
         .map_err(|_| LogoutTokenError::Token(VerifyErrorKind::Malformed))?;
-    // §2.6 (3): as for an ID token.
-    id_token::check_audience(&payload, claims, client_id)
-        .map_err(|_| LogoutTokenError::Audience)?;
+    // §2.6 (3): as for an ID token, but a logout token has no `azp`.
+    check_audience(settings, &payload, claims, client_id)?;
     let issued_at = claims.issued_at.ok_or(LogoutTokenError::IssuedAt)?;
-    let too_old = issued_at.saturating_add(MAX_AGE + LEEWAY);
+    let too_old = issued_at.saturating_add(MAX_AGE + settings.leeway);
     if now >= too_old {
         return Err(LogoutTokenError::IssuedLongAgo);
     }
@@ -128,10 +139,27 @@ fn read(signed: &Signed, client_id: &str, now: i64) -> Result<LogoutToken, Logou
     Ok(LogoutToken {
         jwt_id: jwt_id.to_owned(),
         issued_at,
-        valid_until: too_old.min(expires_at.saturating_add(LEEWAY)),
+        valid_until: too_old.min(expires_at.saturating_add(settings.leeway)),
         subject,
         session_id,
     })
+}
+
+fn check_audience(
+    settings: &IdTokenSettings,
+    payload: &Object<'_>,
+    claims: &RegisteredClaims,
+    client_id: &str,
+) -> Result<(), LogoutTokenError> {
+    let is_ours = claims.audience.iter().any(|one| **one == *client_id);
+    let is_of_other = payload
+        .member("azp")
+        .is_some_and(|azp| azp.as_str() != Some(client_id));
+    if !is_ours || is_of_other {
+        return Err(LogoutTokenError::Audience);
+    }
+    id_token::check_other_audiences(settings, claims, client_id)
+        .map_err(|_| LogoutTokenError::Audience)
 }
 
 fn has_event(payload: &Object<'_>) -> bool {

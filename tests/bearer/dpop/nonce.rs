@@ -340,3 +340,61 @@ fn a_nonce_key_is_32_bytes_or_more_in_one_of_their_spellings() {
     );
     assert!(DpopNonceKey::generate().is_ok());
 }
+
+/// RFC 9449 §4.3 (11): a fresh nonce shows that a proof is recent, also to a client whose clock is wrong.
+#[tokio::test]
+async fn a_nonce_can_decide_instead_of_iat_and_the_proof_is_remembered_as_long() {
+    let server = server();
+    let store = MemoryStore::new().with_clock(server.clock());
+    let by_nonce = dpop(&server)
+        .with_nonces_instead_of_iat(key(1))
+        .with_store(store.clone());
+    let by_nonce = api(layer(&server).with_dpop(by_nonce));
+    let both = node(&server, key(1));
+    let client = Client::new(&server);
+    let token = client.mint().with_expires_in(3600).sign();
+    let nonce = nonce_of(&by_nonce, &client).await;
+    let proof = |iat: serde_json::Value, nonce: &str| {
+        let proof = client
+            .proof("/", &token)
+            .with_claim("iat", iat)
+            .with_nonce(nonce);
+        proof.with_claim("jti", "one").sign()
+    };
+    for (iat, expected) in [
+        (
+            serde_json::json!("1800000000"),
+            "401 Bearer DPoP=invalid_dpop_proof",
+        ),
+        (
+            serde_json::json!(null),
+            "401 Bearer DPoP=invalid_dpop_proof",
+        ),
+        (serde_json::json!(1), "200"),
+    ] {
+        let answer = show(&by_nonce, &token, &proof(iat.clone(), &nonce)).await;
+        assert_eq!(answer.said(), expected, "{iat}");
+    }
+    let slow = proof(serde_json::json!(1), &nonce);
+    assert_eq!(
+        show(&both, &token, &slow).await.said(),
+        "401 Bearer DPoP=invalid_dpop_proof"
+    );
+    // The same `jti` is a replay until the nonce is not accepted any more.
+    let mut outcomes = Vec::new();
+    for _ in 0..20 {
+        server.clock().advance(std::time::Duration::from_secs(30));
+        outcomes.push(show(&by_nonce, &token, &slow).await.said());
+    }
+    let replays = outcomes
+        .iter()
+        .take_while(|said| said.contains("invalid_dpop_proof"))
+        .count();
+    assert!(replays >= 4, "{outcomes:?}");
+    assert!(
+        outcomes[replays..].iter().all(|said| said == NONCE_ASKED),
+        "{outcomes:?}"
+    );
+    let early = client.proof("/", &token).without_claim("nonce").sign();
+    assert_eq!(show(&by_nonce, &token, &early).await.said(), NONCE_ASKED);
+}

@@ -1,0 +1,112 @@
+//! The settings for ID tokens, which logout tokens and signed userinfo responses share.
+
+use std::time::Duration;
+
+use crate::ConfigError;
+use crate::crypto::{ALL_ALGORITHMS, Algorithm};
+use crate::issuer::AuthorizationServer;
+use crate::token::error::{VerifyError, VerifyErrorKind};
+use crate::token::explanation::Explanation;
+use crate::token::jws::{self, Rules, Signed};
+
+/// The allowed clock skew, in seconds.
+const DEFAULT_LEEWAY: i64 = 30;
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
+/// How the tokens that an authorization server issues to a client are verified.
+#[derive(Clone, Debug)]
+pub(crate) struct IdTokenSettings {
+    /// `None` for those that the metadata lists, or all if it lists none.
+    algorithms: Option<Vec<Algorithm>>,
+    /// Values of `aud` that are permitted beside the client.
+    trusted_audiences: Vec<String>,
+    /// In seconds.
+    pub(crate) leeway: i64,
+}
+
+impl Default for IdTokenSettings {
+    fn default() -> Self {
+        Self {
+            algorithms: None,
+            trusted_audiences: Vec::new(),
+            leeway: DEFAULT_LEEWAY,
+        }
+    }
+}
+
+impl IdTokenSettings {
+    pub(crate) fn with_algorithms(
+        mut self,
+        algorithms: Vec<Algorithm>,
+    ) -> Result<Self, ConfigError> {
+        if algorithms.is_empty() {
+            return Err(ConfigError::Setting {
+                setting: "ID token algorithms",
+                value: "[]".to_owned(),
+                reason: "at least one is required",
+            });
+        }
+        self.algorithms = Some(algorithms);
+        Ok(self)
+    }
+
+    pub(crate) fn with_trusted_audiences(
+        mut self,
+        audiences: Vec<String>,
+    ) -> Result<Self, ConfigError> {
+        if audiences.iter().any(|one| one.trim().is_empty()) {
+            return Err(ConfigError::Setting {
+                setting: "trusted audiences",
+                value: format!("{audiences:?}"),
+                reason: "an audience must not be empty",
+            });
+        }
+        self.trusted_audiences = audiences;
+        Ok(self)
+    }
+
+    pub(crate) fn with_leeway(mut self, leeway: Duration) -> Result<Self, ConfigError> {
+        let (allowed, reason) = (Duration::ZERO..=MAX_LEEWAY, "it must be at most 5 minutes");
+        self.leeway = ConfigError::check_duration("leeway", leeway, allowed, reason)?;
+        Ok(self)
+    }
+
+    /// Returns whether `aud` may have this value beside the client.
+    pub(crate) fn trusts(&self, audience: &str) -> bool {
+        self.trusted_audiences.iter().any(|one| one == audience)
+    }
+
+    /// Verifies a token with `rules`, whose algorithms and leeway are replaced by those of these settings.
+    pub(crate) async fn verify(
+        &self,
+        server: &AuthorizationServer,
+        compact: &str,
+        mut rules: Rules,
+    ) -> Result<Signed, VerifyError> {
+        rules.algorithms = match &self.algorithms {
+            Some(algorithms) => algorithms.clone(),
+            None => ALL_ALGORITHMS.to_vec(),
+        };
+        rules.leeway = self.leeway;
+        let signed = jws::verify(server, compact, &rules).await?;
+        // The keys were found with the metadata, so it is cached by now if there is one.
+        if self.algorithms.is_none() && !server.may_sign_id_tokens_with(signed.algorithm) {
+            return Err(VerifyErrorKind::Algorithm.into());
+        }
+        Ok(signed)
+    }
+
+    /// Explains which algorithm a token has instead of which; both have names of this crate.
+    pub(crate) fn explain_algorithm(&self, sent: Option<Algorithm>) -> Explanation {
+        let found = sent.map_or("that is not supported", Algorithm::name);
+        let expected = match &self.algorithms {
+            Some(algorithms) => {
+                let names: Vec<_> = algorithms.iter().map(|one| one.name()).collect();
+                format!("alg {}", names.join(", "))
+            }
+            None => "an asymmetric algorithm of id_token_signing_alg_values_supported".to_owned(),
+        };
+        let setting = "LoginLayer::with_id_token_algorithms, or the registration of the client";
+        Explanation::new(format!("alg {found}"), expected, setting)
+    }
+}
