@@ -383,7 +383,7 @@ async fn a_nonce_can_decide_instead_of_iat_and_the_proof_is_remembered_as_long()
     // The same `jti` is a replay until the nonce is not accepted any more.
     let mut outcomes = Vec::new();
     for _ in 0..20 {
-        server.clock().advance(std::time::Duration::from_secs(30));
+        server.clock().advance(Duration::from_secs(30));
         outcomes.push(show(&by_nonce, &token, &slow).await.said());
     }
     let replays = outcomes
