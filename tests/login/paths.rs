@@ -20,7 +20,7 @@ const APP_CALLBACK: &str = "https://shop.example.com/app/auth/callback";
 
 fn server_of(redirect_uri: &str) -> TestServer {
     let client = TestClient::confidential("shop", "shop-secret").without_consent();
-    TestServer::new(ISSUER)
+    crate::support::still_server(ISSUER)
         .unwrap()
         .add_client(client.add_redirect_uri(redirect_uri).unwrap())
         .add_user(TestUser::new("alice", "wonderland"))
