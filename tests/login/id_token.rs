@@ -277,7 +277,10 @@ async fn an_algorithm_that_the_metadata_or_a_setting_does_not_list_is_rejected()
         let list = Fault::member("id_token_signing_alg_values_supported", listed);
         server.fail(Endpoint::Metadata, list);
         let login = login(&server).with_session_store(MemoryStore::new().with_single_process());
-        let app = app(&setting.map_or_else(|| login.clone(), |setting| setting(login)));
+        let app = app(&match setting {
+            Some(setting) => setting(login),
+            None => login,
+        });
         let shop = Shop { server, app };
         let (status, code, _) = sign_in_with(&shop, Fault::id_token(|mint| mint)).await;
         assert_eq!(status == StatusCode::SEE_OTHER, is_accepted, "{name}");
