@@ -16,7 +16,11 @@ async fn signs_in_and_out(site: &Site) -> usize {
     let cookies = site.browser.cookies(&site.base);
     let home = site.open("/").await;
     assert!(home.text().contains("alice"), "{}", home.text());
-    let page = home.form("").unwrap().submit().await.unwrap();
+    let mut page = home.form("").unwrap().submit().await.unwrap();
+    if !page.url().starts_with(&site.base) {
+        // A session of more than 3 KiB has no ID token, so the authorization server asks.
+        page = page.form("").unwrap().submit().await.unwrap();
+    }
     assert_eq!(page.url(), format!("{}/", site.base));
     assert!(page.text().contains("signed out"), "{}", page.text());
     let session = cookies
@@ -27,7 +31,6 @@ async fn signs_in_and_out(site: &Site) -> usize {
         .sum()
 }
 
-/// Larger sessions do without the raw ID token, so that they fit into one response.
 #[tokio::test]
 #[ignore = "needs nginx: tests/interop/run"]
 async fn sessions_of_three_kilobytes_pass_the_default_buffers() {
@@ -44,10 +47,8 @@ async fn sessions_of_three_kilobytes_pass_the_default_buffers() {
 #[ignore = "needs nginx: tests/interop/run"]
 async fn larger_sessions_need_larger_buffers() {
     let directives = "proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_busy_buffers_size 32k;";
-    for bytes in [1300, 1800] {
-        let site = Site::new("", directives, &audience(bytes)).await;
-        assert!(signs_in_and_out(&site).await > 3584);
-    }
+    let site = Site::new("", directives, &audience(1800)).await;
+    assert!(signs_in_and_out(&site).await > 4096);
     let site = Site::new("", "", &audience(1800)).await;
     assert_eq!(site.sign_in().await.status(), StatusCode::BAD_GATEWAY);
 }

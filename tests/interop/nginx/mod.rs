@@ -1,6 +1,7 @@
 //! nginx with its default buffers in front of an application.
 
 mod cookies;
+mod prefix;
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -51,6 +52,10 @@ impl Site {
         .unwrap()
         .with_post_logout_redirect_uri(&format!("{base}/auth/logout"))
         .unwrap();
+        let login = match prefix {
+            "" => login,
+            _ => login.with_path_prefix(prefix).unwrap(),
+        };
         let pages = Router::new()
             .route("/account", get(account).layer(login.required()))
             .route("/", get(home))
