@@ -1,6 +1,7 @@
 //! TLS with the provider of the enabled backend. The provider of the process is neither used nor set: the application
 //! may have installed another one, or none.
 
+#[cfg(any(feature = "reqwest", feature = "redis"))]
 use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::CryptoProvider;
