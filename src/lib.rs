@@ -71,7 +71,7 @@
 //! | accept several issuers, tenants, or JWTs and opaque tokens | [`Verifier`](token::Verifier) |
 //! | read scopes from another claim | [`JwtVerifier::with_scopes_from`] |
 //! | require different scopes by HTTP method | `get(list).layer(read).merge(post(create).layer(write))` with a [`ScopeLayer`] each |
-//! | reject every route that is not listed | [`RouteScopesLayer`](bearer::RouteScopesLayer) |
+//! | reject every route that is not listed | `bearer::RouteScopesLayer` (feature `axum`) |
 //! | require roles, or conditions on claims | [`Policy`](bearer::Policy), [`ScopeLayer::new`] |
 //! | require a recent or stronger login | [`Policy::and_max_age`](bearer::Policy::and_max_age), [`Policy::and_acr`](bearer::Policy::and_acr) |
 //! | check a policy or reject a request inside of a service | [`Policy::check`](bearer::Policy::check), [`Refusal::respond_to`](bearer::Refusal::respond_to) |
