@@ -281,7 +281,7 @@ async fn two_sessions_under_one_name_are_rejected_in_every_order() {
 async fn forged_chunks_are_rejected_and_cleared() {
     let shop = Shop::new();
     let mut jar = Jar::default();
-    large_session(&shop, 700, &mut jar).await;
+    large_session(&shop, 2200, &mut jar).await;
     let zero = jar.value(&format!("{SESSION}.0")).to_owned();
     let one = jar.value(&format!("{SESSION}.1")).to_owned();
     let chunks = |indexes: &[(&str, &str)]| {

@@ -137,7 +137,7 @@ async fn all_cookies_of_the_layer_are_cleared() {
             shop.server.fail(Endpoint::Metadata, fault);
         }
         let mut jar = Jar::default();
-        let blob = "b".repeat(700);
+        let blob = "b".repeat(2200);
         shop.server.fail_once(
             Endpoint::Token,
             Fault::id_token(move |mint| mint.with_claim("blob", blob.as_str())),
