@@ -114,7 +114,7 @@ impl Flow {
         })
     }
 
-    /// Combines the parameters of a login with the configured ones. Any site can have a link to the login route, so a
+    /// Combines the parameters of a login with the configured ones. Every site can link to the login route, so a
     /// link can raise the requirements of a login and never lower them.
     fn with_requirements(&self, mut request: StartRequest) -> Result<StartRequest, FlowError> {
         request.max_age = match (request.max_age, self.max_age) {

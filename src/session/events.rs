@@ -52,7 +52,7 @@ pub(super) fn refreshed(id: &SessionId) {
 pub(super) fn refresh_token_rejected(error: &FlowError) {
     if may_log("refresh_token_rejected", error.code()) {
         tracing::info!(
-            name: "refresh_token_rejected", target: TARGET, code = error.code(), reason = error.for_log(),
+            name: "refresh_token_rejected", target: TARGET, code = error.code(), reason = %error.for_log(),
             "the authorization server rejected a refresh token: the session has ended"
         );
     }
@@ -62,7 +62,7 @@ pub(super) fn refresh_token_rejected(error: &FlowError) {
 pub(super) fn refresh_reuse_suspected(error: &FlowError) {
     if may_log("refresh_reuse_suspected", error.code()) {
         tracing::warn!(
-            name: "refresh_reuse_suspected", target: TARGET, code = error.code(), reason = error.for_log(),
+            name: "refresh_reuse_suspected", target: TARGET, code = error.code(), reason = %error.for_log(),
             "the authorization server rejected a refresh token: another replica or a thief may have used it; replicas \
              need a shared store"
         );
@@ -72,7 +72,7 @@ pub(super) fn refresh_reuse_suspected(error: &FlowError) {
 pub(super) fn refresh_subject_mismatch(error: &FlowError) {
     if may_log("refresh_subject_mismatch", error.code()) {
         tracing::error!(
-            name: "refresh_subject_mismatch", target: TARGET, code = error.code(), reason = error.for_log(),
+            name: "refresh_subject_mismatch", target: TARGET, code = error.code(), reason = %error.for_log(),
             "a refresh returned tokens of another subject: the session has ended"
         );
     }
@@ -81,7 +81,7 @@ pub(super) fn refresh_subject_mismatch(error: &FlowError) {
 pub(super) fn refresh_misconfigured(error: &FlowError) {
     if may_log("refresh_misconfigured", error.code()) {
         tracing::error!(
-            name: "refresh_misconfigured", target: TARGET, code = error.code(), reason = error.for_log(),
+            name: "refresh_misconfigured", target: TARGET, code = error.code(), reason = %error.for_log(),
             "the authorization server rejected the client: no session can be refreshed until the configuration is \
              corrected"
         );
@@ -91,7 +91,7 @@ pub(super) fn refresh_misconfigured(error: &FlowError) {
 pub(super) fn refresh_failed(error: &FlowError) {
     if may_log("refresh_failed", error.code()) {
         tracing::warn!(
-            name: "refresh_failed", target: TARGET, code = error.code(), reason = error.for_log(),
+            name: "refresh_failed", target: TARGET, code = error.code(), reason = %error.for_log(),
             "failed to refresh a session: the refresh is retried later"
         );
     }

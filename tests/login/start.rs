@@ -214,7 +214,7 @@ async fn only_listed_parameters_are_forwarded() {
     assert_eq!(answer.parameter("prompt").as_deref(), Some("login"));
 }
 
-/// Any site can have a link to the login route.
+/// Every site can link to the login route.
 #[tokio::test]
 async fn a_link_can_raise_the_requirements_of_every_login_and_not_lower_them() {
     let shop = Shop::with(|login| {
