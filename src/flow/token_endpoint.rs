@@ -10,8 +10,13 @@ use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
 use crate::clock::{seconds_after, unix_seconds};
 use crate::issuer::{AuthenticationContext, BackChannelError, FormParameters};
-use crate::protocol::token_response::TokenResponse;
+use crate::protocol::metadata::AUTH_METHODS;
+use crate::protocol::token_response::{Lifetime, TokenResponse};
 use crate::protocol::{Metadata, form};
+use crate::telemetry::may_log;
+
+/// The lifetime of an access token whose `expires_in` is malformed, unless the configured default is shorter.
+const UNKNOWN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A token request without a response.
 #[derive(Debug)]
@@ -44,6 +49,10 @@ impl Flow {
         parameters: FormParameters<'_>,
     ) -> Result<Response<Bytes>, TokenRequestError> {
         let metadata = self.server.metadata().await.map_err(FlowError::from)?;
+        if !self.client.is_public() {
+            // The secret must not be sent with a method that the server may not support.
+            well_formed(&metadata, &[AUTH_METHODS])?;
+        }
         let request = self.authenticated_form(token_endpoint(&metadata)?, parameters)?;
         self.server
             .send(request)
@@ -91,12 +100,16 @@ impl Flow {
     }
 
     /// Returns when the access token and the refresh token of a response expire. Without `expires_in`, the lifetime
-    /// of the access token is unknown and not unlimited (RFC 6749 §5.1).
-    pub(super) fn expiry_of(&self, tokens: &TokenResponse, now: i64) -> (i64, Option<i64>) {
+    /// of the access token is not unlimited (RFC 6749 §5.1).
+    pub(super) fn expiry_of<T>(&self, tokens: &TokenResponse<T>, now: i64) -> (i64, Option<i64>) {
         let after = |seconds| seconds_after(now, Duration::from_secs(seconds));
-        let lifetime = tokens.expires_in.map(Duration::from_secs);
+        let lifetime = match tokens.expires_in {
+            Lifetime::Seconds(seconds) => Duration::from_secs(seconds),
+            Lifetime::Absent => self.default_token_lifetime,
+            Lifetime::Malformed => self.default_token_lifetime.min(UNKNOWN_LIFETIME),
+        };
         (
-            seconds_after(now, lifetime.unwrap_or(self.default_token_lifetime)),
+            seconds_after(now, lifetime),
             tokens.refresh_expires_in.map(after),
         )
     }
@@ -107,7 +120,31 @@ pub(super) fn token_endpoint(metadata: &Metadata) -> Result<&str, FlowError> {
         FlowError::new(
             FlowErrorKind::Configuration,
             "no_token_endpoint",
-            "the metadata of the authorization server has no token endpoint",
+            metadata.why_unusable("token_endpoint"),
+        )
+    })
+}
+
+/// Logs the malformed members of a token response that were ignored.
+pub(super) fn log_ignored<T>(tokens: &TokenResponse<T>, issuer: &str) {
+    for member in &tokens.ignored {
+        if may_log("token_response_member_ignored", member) {
+            tracing::warn!(
+                name: "token_response_member_ignored", target: "tower_oauth::login", issuer, member,
+                "ignored a malformed member of the token response"
+            );
+        }
+    }
+}
+
+/// Rejects metadata in which one of these members is malformed.
+pub(super) fn well_formed(metadata: &Metadata, names: &[&str]) -> Result<(), FlowError> {
+    let checked = metadata.require_well_formed(names);
+    checked.map_err(|malformed| {
+        FlowError::new(
+            FlowErrorKind::Configuration,
+            "metadata_malformed",
+            malformed.to_string(),
         )
     })
 }

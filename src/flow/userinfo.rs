@@ -13,6 +13,7 @@ use crate::crypto::DEFAULT_ALGORITHMS;
 use crate::issuer::{BackChannelError, FetchBudget, Unavailable};
 use crate::protocol::AccessToken;
 use crate::protocol::json::parse_object;
+use crate::protocol::limits::MAX_RECEIVED_TOKEN;
 use crate::record::Email;
 use crate::token::id_token::{LEEWAY, is_id_token_type};
 use crate::token::jws::{self, Rules};
@@ -152,6 +153,7 @@ impl Flow {
     /// just requested.
     async fn verify_signed_userinfo(&self, response: &str) -> Result<Arc<str>, VerifyError> {
         let rules = Rules {
+            max_length: MAX_RECEIVED_TOKEN,
             algorithms: DEFAULT_ALGORITHMS.to_vec(),
             media_type: is_id_token_type,
             leeway: LEEWAY,

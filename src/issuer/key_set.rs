@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use super::error::KeyError;
 use crate::crypto::{Algorithm, Jwk, PublicKey};
-use crate::protocol::json::{Json, parse_object};
+use crate::protocol::json::{Json, parse_object_of_parts};
+use crate::protocol::sanitize::log_safe;
+use crate::telemetry::may_log;
 
-/// Bounds the work of parsing a key set. Further keys are ignored.
-const MAX_KEYS: usize = 128;
+/// Bounds the work of parsing a key set. Further keys are ignored, with a warning.
+pub(super) const MAX_KEYS: usize = 128;
 
 /// The usable keys of one key set.
 #[derive(Debug, Default)]
 pub(crate) struct KeySet {
     keys: Vec<Arc<Jwk>>,
+    surplus: usize,
 }
 
 /// A key that was selected for a token, for one algorithm.
@@ -27,33 +30,37 @@ pub(crate) struct SelectedKey {
 
 impl KeySet {
     /// Parses a JWK set (RFC 7517 §5). Unusable keys are ignored; a set without any usable key is an error, which says
-    /// what is wrong.
+    /// what is wrong. A key that occurs twice is one key.
     pub(crate) fn parse(document: &[u8]) -> Result<Self, &'static str> {
-        let object = parse_object(document).map_err(|_| "the key set is not strict JSON")?;
+        let object =
+            parse_object_of_parts(document).map_err(|_| "the key set is not strict JSON")?;
         let members = object
             .member("keys")
             .and_then(Json::as_array)
             .ok_or("the key set has no list of keys")?;
         let mut keys = Vec::new();
+        let mut ignored = Vec::new();
         for member in members.iter().take(MAX_KEYS) {
-            let read = member
-                .as_object()
-                .ok_or("it is not an object")
-                .and_then(Jwk::read);
-            match read {
-                Ok(key) => keys.push(Arc::new(key)),
-                Err(reason) => tracing::debug!(
-                    name: "key_ignored",
-                    target: "tower_oauth::issuer",
-                    reason,
-                    "ignored a key of the key set"
-                ),
+            match read_key(member) {
+                Ok(key) => keys.push(key),
+                Err(reason) => ignored.push((member, reason)),
             }
+        }
+        for (member, reason) in &ignored {
+            log_ignored_key(member, reason, keys.is_empty());
         }
         if keys.is_empty() {
             return Err("the key set has no usable key");
         }
-        Ok(Self { keys })
+        Ok(Self {
+            keys: merge(keys).into_iter().map(Arc::new).collect(),
+            surplus: members.len().saturating_sub(MAX_KEYS),
+        })
+    }
+
+    /// Returns how many keys were ignored because the set is too long, for the log.
+    pub(super) fn surplus(&self) -> usize {
+        self.surplus
     }
 
     /// Reuses the allocations of keys that `previous` has too, so that an unchanged key can be recognized by its
@@ -87,7 +94,7 @@ impl KeySet {
         }
         let mut keys = self.keys.clone();
         keys.push(Arc::new(key));
-        Some(Self { keys })
+        Some(Self { keys, surplus: 0 })
     }
 
     /// Selects the key with this id and algorithm. Returns `None` if no key has this id: a newer key set may have one.
@@ -104,24 +111,76 @@ impl KeySet {
             .iter()
             .filter(has_id)
             .filter(|key| key.for_algorithm(algorithm).is_some());
-        match (matching.next(), matching.next()) {
-            (Some(key), None) => Some(Ok(SelectedKey {
+        match matching.next() {
+            // One key under two identifiers is not ambiguous.
+            Some(key) if matching.all(|other| other.is_same_key(key)) => Some(Ok(SelectedKey {
                 key: Arc::clone(key),
                 algorithm,
                 has_key_id: key_id.is_some(),
             })),
-            (Some(_), Some(_)) => Some(Err(KeyError::Ambiguous)),
+            Some(_) => Some(Err(KeyError::Ambiguous)),
             // RFC 8725 §3.1: a key is for one algorithm.
-            (None, _) if key_id.is_some() && self.keys.iter().any(|key| has_id(&key)) => {
+            None if key_id.is_some() && self.keys.iter().any(|key| has_id(&key)) => {
                 Some(Err(KeyError::Unfit))
             }
-            (None, _) => None,
+            None => None,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
+}
+
+fn read_key(member: &Json<'_>) -> Result<Jwk, &'static str> {
+    match member {
+        Json::Object(jwk) => Jwk::read(jwk),
+        Json::Ambiguous => Err("it has two members of the same name"),
+        _ => Err("it is not an object"),
+    }
+}
+
+/// Logs why a key is ignored: as a warning if the set has no other key, since no token can then be verified.
+fn log_ignored_key(member: &Json<'_>, reason: &'static str, is_fatal: bool) {
+    let jwk = member.as_object();
+    let key_id = jwk
+        .and_then(|jwk| jwk.text("kid").ok().flatten())
+        .map(log_safe);
+    if is_fatal && may_log("key_ignored", reason) {
+        tracing::warn!(
+            name: "key_ignored", target: "tower_oauth::issuer", key_id, reason,
+            "ignored a key of a key set that has no usable key"
+        );
+    } else {
+        tracing::debug!(
+            name: "key_ignored", target: "tower_oauth::issuer", key_id, reason,
+            "ignored a key of the key set"
+        );
+    }
+}
+
+/// Merges the entries for one key: the same parameters, which is the comparison of their thumbprints (RFC 7638 §3).
+///
+/// If an entry names its algorithm, those without `alg` add none: the server states what the key is for. Entries with
+/// different identifiers stay, each with its own algorithms.
+fn merge(mut keys: Vec<Jwk>) -> Vec<Jwk> {
+    let named = |key: &Jwk| -> Vec<Algorithm> {
+        let same = keys.iter().filter(|other| other.is_same_key(key));
+        same.flat_map(Jwk::named_algorithms).collect()
+    };
+    let named: Vec<_> = keys.iter().map(named).collect();
+    for (key, named) in keys.iter_mut().zip(&named) {
+        key.restrict_to(named);
+    }
+    let mut merged: Vec<Jwk> = Vec::with_capacity(keys.len());
+    for key in keys {
+        let is_same = |one: &&mut Jwk| one.is_same_key(&key) && one.key_id() == key.key_id();
+        match merged.iter_mut().find(is_same) {
+            Some(one) => one.absorb(key),
+            None => merged.push(key),
+        }
+    }
+    merged
 }
 
 impl SelectedKey {
