@@ -201,8 +201,7 @@ async fn a_login_fails_without_metadata_or_without_an_endpoint() {
         .start(&State::new("s"), StartRequest::default())
         .await;
     let error = started.unwrap_err();
-    assert_eq!(error.kind(), FlowErrorKind::Unavailable);
-    assert!(error.retry_after().is_some());
+    assert_eq!(error.kind(), FlowErrorKind::Configuration);
 
     for (name, code) in [
         ("authorization_endpoint", "no_authorization_endpoint"),
