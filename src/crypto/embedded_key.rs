@@ -3,7 +3,7 @@
 //! Such a key proves only that the sender has its private key. It is used for proofs of possession, never to verify a
 //! token.
 
-use super::jwk::{check_public, check_purpose};
+use super::jwk::{check_complete, check_public, check_purpose};
 use super::key_material::{KeyMaterial, read_material};
 use super::{Algorithm, PublicKey, base64url, digest};
 use crate::protocol::json::Object;
@@ -16,9 +16,10 @@ impl EmbeddedKey {
     /// Parses a `jwk` header parameter: a public key of the type and curve of the algorithm, RSA of at least 2048 bits,
     /// whose `use`, `key_ops` and `alg` allow verification with the algorithm.
     pub(crate) fn read(jwk: &Object<'_>, algorithm: Algorithm) -> Result<Self, &'static str> {
+        check_complete(jwk)?;
         check_public(jwk)?;
         check_purpose(jwk)?;
-        match jwk.string("alg").map_err(|_| "its alg is not a string")? {
+        match jwk.text("alg").map_err(|_| "its alg is not a string")? {
             Some(name) if Algorithm::from_name(name) != Some(algorithm) => {
                 return Err("its alg is another algorithm");
             }

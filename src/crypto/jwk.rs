@@ -3,7 +3,7 @@
 use super::backend::PublicKey;
 use super::key_material::{KeyMaterial, read_material};
 use super::{Algorithm, pem};
-use crate::protocol::json::Object;
+use crate::protocol::json::{Json, Object};
 
 /// A key for verifying signatures, prepared for each algorithm that it may verify.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub(crate) struct Jwk {
     key_id: Option<Box<str>>,
     material: KeyMaterial,
     prepared: Vec<(Algorithm, PublicKey)>,
+    /// Whether the set names the algorithm. Otherwise the key is prepared for all that fit its type.
+    names_algorithm: bool,
 }
 
 /// All algorithms that a key can be prepared for.
@@ -34,17 +36,17 @@ impl Jwk {
     pub(crate) fn read(jwk: &Object<'_>) -> Result<Self, &'static str> {
         check_public(jwk)?;
         check_purpose(jwk)?;
-        let key_id = jwk.string("kid").map_err(|_| "its kid is not a string")?;
+        let key_id = read_key_id(jwk)?;
         let material = read_material(jwk)?;
-        let algorithms: Vec<Algorithm> =
-            match jwk.string("alg").map_err(|_| "its alg is not a string")? {
-                // RFC 8725 §3.1: a key is used with one algorithm, if the server specifies it.
-                Some(name) => vec![Algorithm::from_name(name).ok_or("its alg is not supported")?],
-                None => ALL
-                    .into_iter()
-                    .filter(|one| one.key_kind() == material.kind())
-                    .collect(),
-            };
+        let name = jwk.text("alg").map_err(|_| "its alg is not a string")?;
+        let algorithms: Vec<Algorithm> = match name {
+            // RFC 8725 §3.1: a key is used with one algorithm, if the server specifies it.
+            Some(name) => vec![Algorithm::from_name(name).ok_or("its alg is not supported")?],
+            None => ALL
+                .into_iter()
+                .filter(|one| one.key_kind() == material.kind())
+                .collect(),
+        };
         let prepared: Vec<_> = algorithms
             .into_iter()
             .filter_map(|one| PublicKey::prepare(&material, one).map(|key| (one, key)))
@@ -56,6 +58,7 @@ impl Jwk {
             key_id: key_id.map(Box::from),
             material,
             prepared,
+            names_algorithm: name.is_some(),
         })
     }
 
@@ -75,6 +78,7 @@ impl Jwk {
             key_id: key_id.map(Box::from),
             material,
             prepared: vec![(algorithm, key)],
+            names_algorithm: true,
         })
     }
 
@@ -86,8 +90,35 @@ impl Jwk {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let algorithms = |key: &Self| key.prepared.iter().map(|(one, _)| *one).collect::<Vec<_>>();
         self.key_id == other.key_id
-            && self.material == other.material
+            && self.is_same_key(other)
             && algorithms(self) == algorithms(other)
+    }
+
+    /// Returns whether both have the same parameters, which is the comparison of their thumbprints (RFC 7638 §3).
+    pub(crate) fn is_same_key(&self, other: &Self) -> bool {
+        self.material == other.material
+    }
+
+    /// Returns the algorithms that the set names for this entry; none if it has no `alg`.
+    pub(crate) fn named_algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        let named = self.prepared.iter().filter(|_| self.names_algorithm);
+        named.map(|(algorithm, _)| *algorithm)
+    }
+
+    /// Restricts an entry without `alg` to the algorithms that other entries name for the same key.
+    pub(crate) fn restrict_to(&mut self, named: &[Algorithm]) {
+        if !self.names_algorithm && !named.is_empty() {
+            self.prepared.retain(|(one, _)| named.contains(one));
+        }
+    }
+
+    /// Adds the algorithms of another entry for the same key.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        for (algorithm, key) in other.prepared {
+            if self.for_algorithm(algorithm).is_none() {
+                self.prepared.push((algorithm, key));
+            }
+        }
     }
 
     /// Returns whether both may verify a common algorithm.
@@ -104,12 +135,32 @@ impl Jwk {
     }
 }
 
+/// Reads `kid`. An empty one is kept, since servers that send it send it in headers too, where it matches exactly.
+fn read_key_id<'a>(jwk: &'a Object<'_>) -> Result<Option<&'a str>, &'static str> {
+    match jwk.member("kid") {
+        Some(Json::String(key_id)) => Ok(Some(key_id)),
+        None => Ok(None),
+        Some(unset) if unset.is_unset() => Ok(None),
+        Some(_) => Err("its kid is not a string"),
+    }
+}
+
+/// The members that decide which key it is and what it may be used for.
+const OPTIONAL_MEMBERS: [&str; 4] = ["use", "key_ops", "alg", "crv"];
+
+/// Rejects a key in which one of these members is `null` or empty: for a key that the sender of a token writes into
+/// its header.
+pub(super) fn check_complete(jwk: &Object<'_>) -> Result<(), &'static str> {
+    let mut names = PRIVATE_MEMBERS.iter().chain(&OPTIONAL_MEMBERS);
+    match names.any(|name| jwk.member(name).is_some_and(Json::is_unset)) {
+        true => Err("it has an empty member"),
+        false => Ok(()),
+    }
+}
+
 /// Rejects a key with private members: a published private key proves nothing.
 pub(super) fn check_public(jwk: &Object<'_>) -> Result<(), &'static str> {
-    if PRIVATE_MEMBERS
-        .iter()
-        .any(|name| jwk.member(name).is_some())
-    {
+    if PRIVATE_MEMBERS.iter().any(|name| jwk.value(name).is_some()) {
         return Err("it has private members");
     }
     Ok(())
@@ -120,12 +171,12 @@ const MAX_OPERATIONS: usize = 16;
 
 /// Checks that `use` and `key_ops`, if present, allow verification (RFC 7517 §4.2, §4.3).
 pub(super) fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
-    match jwk.string("use") {
+    match jwk.text("use") {
         Ok(None | Some("sig")) => {}
         _ => return Err("its use is not sig"),
     }
     let Some(operations) = jwk
-        .strings("key_ops")
+        .texts("key_ops")
         .map_err(|_| "its key_ops is not a list of strings")?
     else {
         return Ok(());

@@ -37,7 +37,7 @@ pub(super) fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static st
             .ok_or("a parameter is missing")?;
         base64url::decode(text).ok_or("a parameter is not base64url")
     };
-    let curve = jwk.string("crv").map_err(|_| "its crv is not a string")?;
+    let curve = jwk.text("crv").map_err(|_| "its crv is not a string")?;
     match (jwk.string("kty").ok().flatten(), curve) {
         (Some("RSA"), _) => read_rsa(&number("n")?, &number("e")?),
         (Some("EC"), Some("P-256")) => {

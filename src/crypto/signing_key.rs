@@ -76,10 +76,10 @@ impl SigningKey {
         let material = PrivateMaterial::from_jwk(jwk)?;
         let mut key = Self::new(&material, Some(read_material(jwk)?))?;
         key.key_id = jwk
-            .string("kid")
+            .text("kid")
             .map_err(|_| "its kid is not a string")?
             .map(str::to_owned);
-        match jwk.string("alg").map_err(|_| "its alg is not a string")? {
+        match jwk.text("alg").map_err(|_| "its alg is not a string")? {
             Some(name) => {
                 let algorithm = Algorithm::from_name(name).ok_or("its alg is not supported")?;
                 key.set_algorithm(algorithm)
@@ -231,11 +231,11 @@ fn ec_jwk(curve: &str, point: &[u8]) -> Value {
 
 /// Checks that `use` and `key_ops`, if present, allow signing (RFC 7517 §4.2, §4.3).
 fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
-    match jwk.string("use") {
+    match jwk.text("use") {
         Ok(None | Some("sig")) => {}
         _ => return Err("its use is not sig"),
     }
-    match jwk.strings("key_ops") {
+    match jwk.texts("key_ops") {
         Ok(None) => Ok(()),
         Ok(Some(operations)) if operations.contains(&"sign") => Ok(()),
         _ => Err("its key_ops does not allow sign"),

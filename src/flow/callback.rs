@@ -4,9 +4,11 @@
 
 use super::error::FlowError;
 use super::settings::Flow;
+use super::token_endpoint::well_formed;
 use super::transaction::{Destination, StateDigest, Transaction};
 use crate::clock::unix_seconds;
 use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
+use crate::protocol::metadata::ISS_PARAMETER;
 use crate::protocol::{AuthorizationCode, State};
 
 /// A validated authorization response with a code, which can be redeemed in one token request.
@@ -84,6 +86,7 @@ impl Flow {
             )),
             None => {
                 let metadata = self.server.metadata().await?;
+                well_formed(&metadata, &[ISS_PARAMETER])?;
                 if metadata.authorization_response_iss_parameter_supported() {
                     return Err(FlowError::request(
                         "issuer_missing",

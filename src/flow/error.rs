@@ -154,6 +154,15 @@ impl FlowError {
         )
     }
 
+    /// A refresh response with a refresh token and no usable access token.
+    pub(crate) fn no_access_token() -> Self {
+        Self::new(
+            FlowErrorKind::Server,
+            "access_token_missing",
+            "the token response has no usable access token; its refresh token is kept",
+        )
+    }
+
     pub(super) fn unavailable(
         code: &'static str,
         message: impl Into<Cow<'static, str>>,

@@ -3,7 +3,7 @@
 use super::callback::AuthorizationGrant;
 use super::error::FlowError;
 use super::settings::Flow;
-use super::token_endpoint::TokenRequestError;
+use super::token_endpoint::{TokenRequestError, log_ignored};
 use crate::protocol::OAuthErrorCode;
 use crate::protocol::token_request::TokenRequest;
 use crate::protocol::token_response::{TokenResponse, TokenResponseError};
@@ -48,7 +48,9 @@ impl Flow {
             error: error.into(),
         })?;
         let status = response.status();
-        TokenResponse::parse(status.as_u16(), response.body()).map_err(|error| RedemptionError {
+        let tokens = TokenResponse::parse(status.as_u16(), response.body());
+        let tokens = tokens.inspect(|tokens| log_ignored(tokens, self.server.issuer()));
+        tokens.map_err(|error| RedemptionError {
             outcome: match &error {
                 TokenResponseError::Refused { code, .. }
                     if !status.is_server_error() && is_rejection(code) =>

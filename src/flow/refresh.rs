@@ -5,7 +5,7 @@ use http::Response;
 
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
-use super::token_endpoint::TokenRequestError;
+use super::token_endpoint::{TokenRequestError, log_ignored};
 use crate::clock::unix_seconds;
 use crate::issuer::retry_after;
 use crate::protocol::token_request::RefreshRequest;
@@ -17,10 +17,8 @@ use crate::token::id_token::refreshed::{self, RefreshExpectations};
 /// The verified result of a refresh.
 #[derive(Clone, Debug)]
 pub(crate) struct Refreshed {
-    pub(crate) access_token: AccessToken,
-    /// The time at which the access token was received, in seconds since the Unix epoch.
-    pub(crate) access_token_since: i64,
-    pub(crate) access_token_expires_at: i64,
+    /// `None` if the response has no usable one.
+    pub(crate) access_token: Option<NewAccessToken>,
     /// `None` means that the previous refresh token stays valid (RFC 6749 §6).
     pub(crate) refresh_token: Option<RefreshToken>,
     pub(crate) refresh_token_expires_at: Option<i64>,
@@ -29,13 +27,22 @@ pub(crate) struct Refreshed {
     pub(crate) id_token: Option<(IdToken, Claims)>,
 }
 
+#[derive(Clone, Debug)]
+pub(crate) struct NewAccessToken {
+    token: AccessToken,
+    /// The time at which it was received, in seconds since the Unix epoch.
+    since: i64,
+    expires_at: i64,
+}
+
 /// Why a refresh failed, classified by what is known about the refresh token.
 #[derive(Clone, Debug)]
 pub(crate) enum RefreshFailure {
     /// The authorization server rejected the refresh token permanently.
     Refused(FlowError),
-    /// The tokens are from another issuer, of another subject or for another client.
-    OtherSubject(FlowError),
+    /// The tokens are not for this session: their ID token is of another user or forged, or their type differs. They
+    /// must not be used, and the session must end.
+    NotForSession(FlowError),
     /// The authorization server rejected the client. The refresh token was not validated.
     Misconfigured(FlowError),
     /// The request was not processed and can be retried.
@@ -50,7 +57,7 @@ impl RefreshFailure {
     pub(super) fn parts(&self) -> (&'static str, &FlowError) {
         match self {
             Self::Refused(error) => ("refused", error),
-            Self::OtherSubject(error) => ("other subject", error),
+            Self::NotForSession(error) => ("not for the session", error),
             Self::Misconfigured(error) => ("misconfigured", error),
             Self::Unavailable(error) => ("unavailable", error),
             Self::Unclear(error) => ("unclear", error),
@@ -69,6 +76,8 @@ impl RefreshFailure {
                 OAuthErrorCode::ServerError => Self::Unclear(error.into()),
                 _ => Self::Misconfigured(error.into()),
             },
+            // RFC 9449 §5: a client must not use a token of another type than the one it asked for.
+            TokenResponseError::TokenType => Self::NotForSession(error.into()),
             TokenResponseError::Status(429 | 503) => Self::Unavailable(error.into()),
             // Sent by a proxy or a firewall, or the URL is not a token endpoint.
             TokenResponseError::Status(300..=407 | 409..=499) => Self::Misconfigured(error.into()),
@@ -125,13 +134,14 @@ impl Flow {
             }
             failure => failure,
         })?;
+        log_ignored(&tokens, self.server.issuer());
         self.check(record, tokens).await
     }
 
     async fn check(
         &self,
         record: &SessionRecord,
-        tokens: TokenResponse,
+        tokens: TokenResponse<Option<AccessToken>>,
     ) -> Result<Refreshed, RefreshFailure> {
         let claims = match &tokens.id_token {
             None => None,
@@ -140,23 +150,22 @@ impl Flow {
                     settings: self.id_tokens(),
                     client_id: self.client.id(),
                     login_claims: record.claims(),
-                    access_token: &tokens.access_token,
+                    access_token: tokens.access_token.as_ref(),
                 };
                 refreshed::verify(&self.server, id_token, &expected)
                     .await
                     // OpenID Connect Core §12.2: tokens of another identity must not be used.
-                    .map_err(|error| match error.is_another_identity() {
-                        true => RefreshFailure::OtherSubject(error.into()),
-                        false => RefreshFailure::Unclear(error.into()),
-                    })?
+                    .map_err(|error| RefreshFailure::NotForSession(error.into()))?
             }
         };
         let now = unix_seconds(&**self.clock());
         let (access_token_expires_at, refresh_token_expires_at) = self.expiry_of(&tokens, now);
         Ok(Refreshed {
-            access_token: tokens.access_token,
-            access_token_since: now,
-            access_token_expires_at,
+            access_token: tokens.access_token.map(|token| NewAccessToken {
+                token,
+                since: now,
+                expires_at: access_token_expires_at,
+            }),
             refresh_token: tokens.refresh_token,
             refresh_token_expires_at,
             // RFC 6749 §6: a refresh cannot add scopes.
@@ -168,8 +177,8 @@ impl Flow {
     }
 }
 
-fn read(response: &Response<Bytes>) -> Result<TokenResponse, RefreshFailure> {
-    let tokens = TokenResponse::parse(response.status().as_u16(), response.body());
+fn read(response: &Response<Bytes>) -> Result<TokenResponse<Option<AccessToken>>, RefreshFailure> {
+    let tokens = TokenResponse::parse_refresh(response.status().as_u16(), response.body());
     let retry_after = retry_after(response.headers());
     tokens.map_err(|error| match RefreshFailure::of(error) {
         RefreshFailure::Unavailable(error) => {
@@ -189,9 +198,11 @@ impl Refreshed {
     /// `sid`; OpenID Connect Core §12.2).
     pub(crate) fn applied_to(&self, record: &SessionRecord, generation: u64) -> SessionRecord {
         let mut tokens = record.tokens().clone();
-        tokens.access_token = self.access_token.clone();
-        tokens.access_token_since = self.access_token_since;
-        tokens.access_token_expires_at = self.access_token_expires_at;
+        if let Some(new) = &self.access_token {
+            tokens.access_token = new.token.clone();
+            tokens.access_token_since = new.since;
+            tokens.access_token_expires_at = new.expires_at;
+        }
         if let Some(scopes) = &self.scopes {
             tokens.scopes = scopes.clone();
         }
@@ -289,7 +300,7 @@ mod tests {
                 &[(200, "<html>"), (200, "")],
             ),
             (
-                ("unclear", "token_type"),
+                ("not for the session", "token_type"),
                 &[(200, r#"{"access_token":"a","token_type":"DPoP"}"#)],
             ),
             (

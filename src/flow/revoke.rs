@@ -50,7 +50,7 @@ impl Flow {
         let metadata = metadata.map_err(|error| error.to_string())?;
         let endpoint = match self.client.endpoint(&metadata, ServerEndpoint::Revocation) {
             Ok(endpoint) => endpoint,
-            Err(error @ EndpointError::Missing(_)) => {
+            Err(error @ EndpointError::Missing { .. }) => {
                 self.warn_of_missing_endpoint(&error);
                 return Ok(());
             }

@@ -6,10 +6,12 @@ use url::Url;
 
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
+use super::token_endpoint::well_formed;
 use super::transaction::{Destination, LoginSecret, StateDigest, Transaction};
 use crate::clock::unix_seconds;
 use crate::crypto::{base64url, digest};
 use crate::protocol::authorization_request::AuthorizationRequest;
+use crate::protocol::metadata::PROTECTION_OF_LOGINS;
 use crate::protocol::pkce::CodeChallenge;
 use crate::protocol::{CodeVerifier, Metadata, State};
 use crate::record::SessionRef;
@@ -51,6 +53,7 @@ impl Flow {
     /// Returns an error unless a login could be started now.
     pub(crate) async fn ready(&self) -> Result<(), FlowError> {
         let metadata = self.server.metadata().await?;
+        well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
         authorization_endpoint(&metadata)?;
         self.token_endpoint(&metadata).map(|_| ())
@@ -63,6 +66,7 @@ impl Flow {
         request: StartRequest,
     ) -> Result<StartedLogin, FlowError> {
         let metadata = self.server.metadata().await?;
+        well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
         let endpoint = authorization_endpoint(&metadata)?;
         request.check(&metadata)?;
@@ -216,7 +220,7 @@ fn authorization_endpoint(metadata: &Metadata) -> Result<Url, FlowError> {
             FlowError::new(
                 FlowErrorKind::Configuration,
                 "no_authorization_endpoint",
-                "the metadata of the authorization server has no authorization endpoint",
+                metadata.why_unusable("authorization_endpoint"),
             )
         })
 }

@@ -11,8 +11,12 @@ use super::settings::Flow;
 use crate::clock::{seconds_after, unix_seconds};
 use crate::issuer::{AuthenticationContext, EndpointError, FormParameters};
 use crate::protocol::endpoint::ServerEndpoint;
-use crate::protocol::token_response::TokenResponse;
+use crate::protocol::token_response::{Lifetime, TokenResponse};
 use crate::protocol::{Metadata, form};
+use crate::telemetry::may_log;
+
+/// The lifetime of an access token whose `expires_in` is malformed, unless the configured default is shorter.
+const UNKNOWN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A token request without a response.
 #[derive(Debug)]
@@ -95,7 +99,8 @@ impl Flow {
         let endpoint = self.client.endpoint(metadata, ServerEndpoint::Token);
         endpoint.map_err(|error| {
             let code = match error {
-                EndpointError::Missing(_) => "no_token_endpoint",
+                EndpointError::Missing { .. } => "no_token_endpoint",
+                EndpointError::MalformedList(_) => "metadata_malformed",
                 EndpointError::Method { .. } => "client_authentication_unsupported",
             };
             FlowError::new(FlowErrorKind::Configuration, code, error.to_string())
@@ -103,13 +108,41 @@ impl Flow {
     }
 
     /// Returns when the access token and the refresh token of a response expire. Without `expires_in`, the lifetime
-    /// of the access token is unknown and not unlimited (RFC 6749 §5.1).
-    pub(super) fn expiry_of(&self, tokens: &TokenResponse, now: i64) -> (i64, Option<i64>) {
+    /// of the access token is not unlimited (RFC 6749 §5.1).
+    pub(super) fn expiry_of<T>(&self, tokens: &TokenResponse<T>, now: i64) -> (i64, Option<i64>) {
         let after = |seconds| seconds_after(now, Duration::from_secs(seconds));
-        let lifetime = tokens.expires_in.map(Duration::from_secs);
+        let lifetime = match tokens.expires_in {
+            Lifetime::Seconds(seconds) => Duration::from_secs(seconds),
+            Lifetime::Absent => self.default_token_lifetime,
+            Lifetime::Malformed => self.default_token_lifetime.min(UNKNOWN_LIFETIME),
+        };
         (
-            seconds_after(now, lifetime.unwrap_or(self.default_token_lifetime)),
+            seconds_after(now, lifetime),
             tokens.refresh_expires_in.map(after),
         )
     }
+}
+
+/// Logs the malformed members of a token response that were ignored.
+pub(super) fn log_ignored<T>(tokens: &TokenResponse<T>, issuer: &str) {
+    for member in &tokens.ignored {
+        if may_log("token_response_member_ignored", member) {
+            tracing::warn!(
+                name: "token_response_member_ignored", target: "tower_oauth::login", issuer, member,
+                "ignored a malformed member of the token response"
+            );
+        }
+    }
+}
+
+/// Rejects metadata in which one of these members is malformed.
+pub(super) fn well_formed(metadata: &Metadata, names: &[&str]) -> Result<(), FlowError> {
+    let checked = metadata.require_well_formed(names);
+    checked.map_err(|malformed| {
+        FlowError::new(
+            FlowErrorKind::Configuration,
+            "metadata_malformed",
+            malformed.to_string(),
+        )
+    })
 }

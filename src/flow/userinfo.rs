@@ -11,8 +11,10 @@ use serde_json::{Map, Value};
 use super::settings::Flow;
 use crate::issuer::{BackChannelError, FetchBudget, Unavailable};
 use crate::protocol::AccessToken;
+use crate::protocol::credentials::is_token68;
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::json::parse_object;
+use crate::protocol::limits::MAX_RECEIVED_TOKEN;
 use crate::record::Email;
 use crate::token::id_token::is_id_token_type;
 use crate::token::jws::{MediaTypes, Rules};
@@ -28,6 +30,9 @@ pub enum UserInfoError {
     /// The userinfo endpoint rejected the access token.
     #[error("the userinfo endpoint rejected the access token")]
     AccessTokenRejected,
+    /// The access token has characters that `Authorization` cannot carry (RFC 6750 §2.1), so no request was sent.
+    #[error("the access token cannot be sent: it is not a b64token (RFC 6750 §2.1)")]
+    UnusableAccessToken,
     /// The userinfo response cannot be used.
     #[error("the userinfo response cannot be used: {0}")]
     Invalid(&'static str),
@@ -152,6 +157,7 @@ impl Flow {
     /// just requested.
     async fn verify_signed_userinfo(&self, response: &str) -> Result<Arc<str>, VerifyError> {
         let rules = Rules {
+            max_length: MAX_RECEIVED_TOKEN,
             algorithms: Vec::new(),
             media_types: MediaTypes::Checked(is_id_token_type),
             leeway: 0,
@@ -173,6 +179,9 @@ impl Flow {
 /// Creates a userinfo request: `GET` with the token in `Authorization` only (OpenID Connect Core §5.3.1, RFC 6750
 /// §2.1).
 fn userinfo_request(endpoint: &str, token: &AccessToken) -> Result<Request<Bytes>, UserInfoError> {
+    if !is_token68(token.expose().as_bytes()) {
+        return Err(UserInfoError::UnusableAccessToken);
+    }
     let mut credentials = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
         .map_err(|_| UserInfoError::AccessTokenRejected)?;
     credentials.set_sensitive(true);

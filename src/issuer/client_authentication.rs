@@ -11,6 +11,7 @@ use super::client::{Authentication, Client};
 use super::client_assertion::{self, ASSERTION_TYPE, AuthenticationContext};
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::form::encode_component;
+use crate::protocol::metadata::MalformedMember;
 use crate::protocol::sanitize::log_safe;
 use crate::protocol::{ClientSecret, Metadata};
 use crate::random::RandomError;
@@ -21,8 +22,13 @@ pub(crate) type FormParameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
 /// Why a client cannot use an endpoint of the metadata.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum EndpointError {
-    #[error("the metadata has no {}{}", .0.name(), setting_of(*.0))]
-    Missing(ServerEndpoint),
+    #[error("{reason}{}", setting_of(*.endpoint))]
+    Missing {
+        endpoint: ServerEndpoint,
+        reason: String,
+    },
+    #[error("{0}; `Client::with_unlisted_method` ignores the list")]
+    MalformedList(MalformedMember),
     #[error(
         "{list} of the metadata is [{listed}], expected {method:?}; use another constructor of `Client`, or \
          `Client::with_unlisted_method` if the list is wrong"
@@ -104,7 +110,10 @@ impl Client {
         endpoint: ServerEndpoint,
     ) -> Result<&'m str, EndpointError> {
         let url = metadata.endpoint(endpoint, self.has_certificate());
-        let url = url.ok_or(EndpointError::Missing(endpoint))?;
+        let url = url.ok_or_else(|| EndpointError::Missing {
+            endpoint,
+            reason: metadata.why_unusable(endpoint.name()),
+        })?;
         self.check_method(metadata, endpoint)?;
         Ok(url)
     }
@@ -122,8 +131,13 @@ impl Client {
             Authentication::PrivateKeyJwt(_) => "private_key_jwt",
             _ => return Ok(()),
         };
+        if self.may_be_unlisted {
+            return Ok(());
+        }
+        let checked = metadata.require_well_formed(&[endpoint.auth_methods_name()]);
+        checked.map_err(EndpointError::MalformedList)?;
         match metadata.auth_methods(endpoint) {
-            Some(listed) if !self.may_be_unlisted && !listed.iter().any(|one| one == method) => {
+            Some(listed) if !listed.iter().any(|one| one == method) => {
                 let listed: Vec<_> = listed.iter().take(16).map(|one| log_safe(one)).collect();
                 Err(EndpointError::Method {
                     list: endpoint.auth_methods_name(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::discovery::log_malformed;
 use super::server::AuthorizationServer;
 use super::static_keys::StaticKeys;
 use crate::ConfigError;
@@ -123,6 +124,7 @@ impl AuthorizationServer {
         for (setting, url) in metadata.endpoints() {
             self.check_url(setting, url)?;
         }
+        log_malformed(&metadata, None);
         self.settings.static_metadata = Some(metadata);
         Ok(Self::from_settings(self.settings))
     }

@@ -147,6 +147,8 @@ impl MetadataSource {
         let mut state = self.state.lock();
         match &outcome {
             Ok(metadata) => {
+                let previous = state.metadata.as_ref().map(|(previous, _)| &**previous);
+                log_malformed(metadata, previous);
                 state.metadata = Some((Arc::clone(metadata), Some(fetched_at)));
                 state.last_failure = None;
             }
@@ -207,7 +209,7 @@ impl MetadataSource {
 
     async fn fetch_from(&self, url: &str) -> Result<Metadata, FetchError> {
         let response = self.channel.fetch_json(url, "application/json").await?;
-        let metadata = Metadata::parse(response.body())
+        let mut metadata = Metadata::parse(response.body())
             .map_err(|_| FetchError::unreadable(url, "the response is not a metadata document"))?;
         // RFC 8414 §3.3: the issuer is compared byte for byte. Otherwise another server could impersonate this one.
         if metadata.issuer() != self.issuer {
@@ -219,19 +221,26 @@ impl MetadataSource {
                 "pass the issuer that the server publishes to `AuthorizationServer::new`",
             ));
         }
-        let insecure = metadata
-            .endpoints()
-            .find(|(_, url)| !self.channel.allows(url));
-        if let Some((name, endpoint)) = insecure {
-            let endpoint = log_safe(endpoint);
-            return Err(FetchError::configuration(
-                url,
-                "insecure_endpoint",
-                format_args!("{name} is {endpoint}, which is not https"),
-                "",
-            ));
-        }
+        // An endpoint that is not https fails the use that needs it, and no other.
+        metadata.retain_endpoints(|url| self.channel.allows(url));
         Ok(metadata)
+    }
+}
+
+/// Logs the members that are not used because of their values, once each.
+pub(super) fn log_malformed(metadata: &Metadata, previous: Option<&Metadata>) {
+    let known = previous.map_or(&[][..], Metadata::malformed);
+    for member in metadata.malformed() {
+        if !known.contains(member) {
+            tracing::warn!(
+                name: "metadata_member_ignored",
+                target: "tower_oauth::issuer",
+                issuer = metadata.issuer(),
+                member = member.name,
+                error = %member,
+                "ignored a malformed member of the metadata; what needs it fails"
+            );
+        }
     }
 }
 

@@ -111,9 +111,9 @@ impl FetchError {
         )
     }
 
-    /// The metadata lacks a member.
-    pub(super) fn missing(member: &'static str, advice: &str) -> Self {
-        let text = format!("the metadata has no {member}; {advice}");
+    /// The metadata lacks a usable member.
+    pub(super) fn missing(found: impl Display, advice: &str) -> Self {
+        let text = format!("{found}; {advice}");
         Self::new(text, "missing_member", FetchCause::Configuration)
     }
 

@@ -9,7 +9,7 @@ use super::back_channel::BackChannelClient;
 use super::discovery::MetadataSource;
 use super::fetch_error::FetchError;
 use super::key_cache::CachedKeySet;
-use super::key_set::{KeySet, lifetime};
+use super::key_set::{KeySet, MAX_KEYS, lifetime};
 use crate::clock::{BothClocks, SharedClock};
 use crate::random::Random;
 use crate::telemetry::{self, LogLimits};
@@ -54,6 +54,7 @@ impl KeyFetcher {
     pub(super) async fn fetch(&self, previous: Option<Arc<CachedKeySet>>) -> KeySetResult {
         let issuer = self.issuer.as_str();
         let span = tracing::debug_span!(target: "tower_oauth::issuer", "fetch_key_set", issuer);
+        let surplus_before = previous.as_ref().map_or(0, |set| set.keys.surplus());
         let outcome = self.request(previous).instrument(span).await;
         match &outcome {
             Ok(key_set) => {
@@ -65,6 +66,17 @@ impl KeyFetcher {
                     keys = key_set.keys.len(),
                     "fetched the key set"
                 );
+                let surplus = key_set.keys.surplus();
+                if surplus > surplus_before {
+                    tracing::warn!(
+                        name: "key_set_truncated",
+                        target: "tower_oauth::issuer",
+                        issuer,
+                        used = MAX_KEYS,
+                        ignored = surplus,
+                        "the key set has more keys than are used; tokens signed with the others are rejected"
+                    );
+                }
             }
             Err(error) => {
                 telemetry::KeyFetch::Failure.count();
@@ -97,7 +109,7 @@ impl KeyFetcher {
         let metadata = self.metadata.refreshed().await?;
         let uri = metadata.jwks_uri().ok_or_else(|| {
             FetchError::missing(
-                "jwks_uri",
+                metadata.why_unusable("jwks_uri"),
                 "set the keys with `AuthorizationServer::with_keys`",
             )
         })?;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::error::KeyError;
 use crate::crypto::{Algorithm, Jwk, PublicKey};
-use crate::protocol::json::{Json, parse_object};
+use crate::protocol::json::{Json, parse_object_of_parts};
+use crate::protocol::sanitize::log_safe;
 use crate::telemetry::may_log;
 
-/// Bounds the work of parsing a key set. Further keys are ignored.
-const MAX_KEYS: usize = 128;
+/// Bounds the work of parsing a key set. Further keys are ignored, with a warning.
+pub(super) const MAX_KEYS: usize = 128;
 
 /// How many keys are tried for a token without a key id.
 const MAX_CANDIDATES: usize = 3;
@@ -18,6 +19,7 @@ const MAX_CANDIDATES: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct KeySet {
     keys: Vec<Arc<Jwk>>,
+    surplus: usize,
 }
 
 /// A key that was selected for a token, for one algorithm.
@@ -31,33 +33,37 @@ pub(crate) struct SelectedKey {
 
 impl KeySet {
     /// Parses a JWK set (RFC 7517 §5). Unusable keys are ignored; a set without any usable key is an error, which says
-    /// what is wrong.
+    /// what is wrong. A key that occurs twice is one key.
     pub(crate) fn parse(document: &[u8]) -> Result<Self, &'static str> {
-        let object = parse_object(document).map_err(|_| "the key set is not strict JSON")?;
+        let object =
+            parse_object_of_parts(document).map_err(|_| "the key set is not strict JSON")?;
         let members = object
             .member("keys")
             .and_then(Json::as_array)
             .ok_or("the key set has no list of keys")?;
         let mut keys = Vec::new();
+        let mut ignored = Vec::new();
         for member in members.iter().take(MAX_KEYS) {
-            let read = member
-                .as_object()
-                .ok_or("it is not an object")
-                .and_then(Jwk::read);
-            match read {
-                Ok(key) => keys.push(Arc::new(key)),
-                Err(reason) => tracing::debug!(
-                    name: "key_ignored",
-                    target: "tower_oauth::issuer",
-                    reason,
-                    "ignored a key of the key set"
-                ),
+            match read_key(member) {
+                Ok(key) => keys.push(key),
+                Err(reason) => ignored.push((member, reason)),
             }
+        }
+        for (member, reason) in &ignored {
+            log_ignored_key(member, reason, keys.is_empty());
         }
         if keys.is_empty() {
             return Err("the key set has no usable key");
         }
-        Ok(Self { keys })
+        Ok(Self {
+            keys: merge(keys).into_iter().map(Arc::new).collect(),
+            surplus: members.len().saturating_sub(MAX_KEYS),
+        })
+    }
+
+    /// Returns how many keys were ignored because the set is too long, for the log.
+    pub(super) fn surplus(&self) -> usize {
+        self.surplus
     }
 
     /// Reuses the allocations of keys that `previous` has too, so that an unchanged key can be recognized by its
@@ -91,7 +97,7 @@ impl KeySet {
         }
         let mut keys = self.keys.clone();
         keys.push(Arc::new(key));
-        Some(Self { keys })
+        Some(Self { keys, surplus: 0 })
     }
 
     /// Selects the key with this id and algorithm. Returns `None` if no key has this id: a newer key set may have one.
@@ -120,10 +126,19 @@ impl KeySet {
             let is_unfit = key_id.is_some() && self.keys.iter().any(|key| has_id(&key));
             return is_unfit.then_some(Err(KeyError::Unfit));
         };
-        let others: Vec<_> = matching.map(select).collect();
+        let mut others: Vec<&Arc<Jwk>> = Vec::new();
+        for key in matching {
+            // One key under two identifiers is not ambiguous.
+            let is_same = |other: &Arc<Jwk>| other.is_same_key(key);
+            if !is_same(first) && !others.iter().any(|other| is_same(other)) {
+                others.push(key);
+            }
+        }
         if others.is_empty() || (key_id.is_none() && others.len() < MAX_CANDIDATES) {
-            let first = select(first);
-            return Some(Ok(KeyCandidates { first, others }));
+            return Some(Ok(KeyCandidates {
+                first: select(first),
+                others: others.into_iter().map(select).collect(),
+            }));
         }
         if key_id.is_none() && may_log("key_id_missing", "") {
             tracing::warn!(
@@ -153,6 +168,57 @@ impl KeyCandidates {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &SelectedKey> {
         std::iter::once(&self.first).chain(&self.others)
     }
+}
+
+fn read_key(member: &Json<'_>) -> Result<Jwk, &'static str> {
+    match member {
+        Json::Object(jwk) => Jwk::read(jwk),
+        Json::Ambiguous => Err("it has two members of the same name"),
+        _ => Err("it is not an object"),
+    }
+}
+
+/// Logs why a key is ignored: as a warning if the set has no other key, since no token can then be verified.
+fn log_ignored_key(member: &Json<'_>, reason: &'static str, is_fatal: bool) {
+    let jwk = member.as_object();
+    let key_id = jwk
+        .and_then(|jwk| jwk.text("kid").ok().flatten())
+        .map(log_safe);
+    if is_fatal && may_log("key_ignored", reason) {
+        tracing::warn!(
+            name: "key_ignored", target: "tower_oauth::issuer", key_id, reason,
+            "ignored a key of a key set that has no usable key"
+        );
+    } else {
+        tracing::debug!(
+            name: "key_ignored", target: "tower_oauth::issuer", key_id, reason,
+            "ignored a key of the key set"
+        );
+    }
+}
+
+/// Merges the entries for one key: the same parameters, which is the comparison of their thumbprints (RFC 7638 §3).
+///
+/// If an entry names its algorithm, those without `alg` add none: the server states what the key is for. Entries with
+/// different identifiers stay, each with its own algorithms.
+fn merge(mut keys: Vec<Jwk>) -> Vec<Jwk> {
+    let named = |key: &Jwk| -> Vec<Algorithm> {
+        let same = keys.iter().filter(|other| other.is_same_key(key));
+        same.flat_map(Jwk::named_algorithms).collect()
+    };
+    let named: Vec<_> = keys.iter().map(named).collect();
+    for (key, named) in keys.iter_mut().zip(&named) {
+        key.restrict_to(named);
+    }
+    let mut merged: Vec<Jwk> = Vec::with_capacity(keys.len());
+    for key in keys {
+        let is_same = |one: &&mut Jwk| one.is_same_key(&key) && one.key_id() == key.key_id();
+        match merged.iter_mut().find(is_same) {
+            Some(one) => one.absorb(key),
+            None => merged.push(key),
+        }
+    }
+    merged
 }
 
 impl SelectedKey {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 
 use super::json::{InvalidJson, Json, Object};
+use super::members::InvalidMember;
 use super::scope::ScopeSet;
 use super::shared_text::{SharedText, allocated};
 
@@ -45,13 +46,27 @@ pub(crate) struct RegisteredClaims {
 }
 
 impl RegisteredClaims {
-    /// Reads the registered claims of a payload. Fails if one of them has the wrong type.
-    pub(crate) fn read(payload: &Object<'_>) -> Result<Self, InvalidJson> {
+    /// Reads the registered claims of a payload. Fails if one of them has the wrong type, or is an empty identifier.
+    pub(crate) fn read(payload: &Object<'_>) -> Result<Self, InvalidMember> {
         Self::read_as(payload, |part| part.into(), ScopeSet::from_wire)
     }
 
+    /// Reads only the claims that say by whom, about whom and for whom a token was issued.
+    pub(crate) fn read_identity(payload: &Object<'_>) -> Result<Self, InvalidMember> {
+        let identifier = |name| payload.identifier(name).map(|value| value.map(Into::into));
+        Ok(Self {
+            issuer: identifier("iss")?,
+            subject: identifier("sub")?,
+            audience: audience(payload.value("aud"), |part| part.into())?,
+            ..Self::default()
+        })
+    }
+
     /// Like [`read`](Self::read), for a payload that was parsed from `text`: its strings are not copied.
-    pub(crate) fn read_within(text: &Arc<str>, payload: &Object<'_>) -> Result<Self, InvalidJson> {
+    pub(crate) fn read_within(
+        text: &Arc<str>,
+        payload: &Object<'_>,
+    ) -> Result<Self, InvalidMember> {
         let part = |part: &str| SharedText::within(text, part);
         Self::read_as(payload, part, |list| ScopeSet::from_wire_text(part(list)))
     }
@@ -60,25 +75,28 @@ impl RegisteredClaims {
         payload: &Object<'_>,
         share: impl Fn(&str) -> SharedText,
         scope: impl Fn(&str) -> ScopeSet,
-    ) -> Result<Self, InvalidJson> {
-        let text = |name| payload.string(name).map(|value| value.map(&share));
+    ) -> Result<Self, InvalidMember> {
+        let identifier = |name| payload.identifier(name).map(|value| value.map(&share));
+        let time = |name, round: fn(f64) -> f64| {
+            seconds(payload.value(name), round).map_err(|_| InvalidMember(name))
+        };
         Ok(Self {
-            issuer: text("iss")?,
-            subject: text("sub")?,
-            audience: audience(payload.member("aud"), &share)?,
+            issuer: identifier("iss")?,
+            subject: identifier("sub")?,
+            audience: audience(payload.value("aud"), &share)?,
             // Rounded down: the token is not accepted on or after `exp` (RFC 7519 §4.1.4).
-            expires_at: seconds(payload.member("exp"), f64::floor)?,
-            not_before: seconds(payload.member("nbf"), f64::ceil)?,
-            issued_at: seconds(payload.member("iat"), f64::floor)?,
-            jwt_id: text("jti")?,
-            client_id: text("client_id")?,
+            expires_at: time("exp", f64::floor)?,
+            not_before: time("nbf", f64::ceil)?,
+            issued_at: time("iat", f64::floor)?,
+            jwt_id: identifier("jti")?,
+            client_id: identifier("client_id")?,
             scope: payload
                 .member("scope")
                 .and_then(Json::as_str)
                 .map(scope)
                 .unwrap_or_default(),
-            auth_time: seconds(payload.member("auth_time"), f64::floor).unwrap_or_default(),
-            acr: text("acr").unwrap_or_default(),
+            auth_time: auth_time(payload),
+            acr: payload.text("acr").unwrap_or_default().map(&share),
             client_only: false,
         })
     }
@@ -88,16 +106,22 @@ impl RegisteredClaims {
 fn audience(
     member: Option<&Json<'_>>,
     share: impl Fn(&str) -> SharedText,
-) -> Result<Vec<SharedText>, InvalidJson> {
+) -> Result<Vec<SharedText>, InvalidMember> {
     match member {
         None => Ok(Vec::new()),
         Some(Json::String(one)) => Ok(vec![share(one)]),
         Some(Json::Array(many)) => many
             .iter()
-            .map(|one| one.as_str().map(&share).ok_or(InvalidJson))
+            .map(|one| one.as_str().map(&share).ok_or(InvalidMember("aud")))
             .collect(),
-        Some(_) => Err(InvalidJson),
+        Some(_) => Err(InvalidMember("aud")),
     }
+}
+
+/// Reads `auth_time`. It is unknown if it is not a number: whether the authentication is recent must not depend on
+/// the interpretation of a text (OpenID Connect Core §2).
+pub(crate) fn auth_time(payload: &Object<'_>) -> Option<i64> {
+    seconds(payload.member("auth_time"), f64::floor).unwrap_or_default()
 }
 
 /// Reads a `NumericDate` (RFC 7519 §2) between 1970 and 9999.

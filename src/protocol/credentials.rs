@@ -206,7 +206,7 @@ fn scheme_length(credentials: &[u8]) -> usize {
 }
 
 /// Returns whether a text is a `token68` (RFC 9110 §11.2).
-fn is_token68(text: &[u8]) -> bool {
+pub(crate) fn is_token68(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &text[..text.len() - padding];
     // Branch-free, so that the compiler vectorizes the loop.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 
+use super::sanitize::log_safe;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
@@ -22,6 +23,8 @@ pub(crate) enum Json<'a> {
     String(Cow<'a, str>),
     Array(Vec<Self>),
     Object(Object<'a>),
+    /// An object in which a name occurs twice. Only [`parse_object_of_parts`] returns it.
+    Ambiguous,
 }
 
 /// The members of an object in the order of the text. Names are unique.
@@ -50,20 +53,32 @@ pub(crate) struct InvalidJson;
 
 /// Parses one object. Any other value, and any text after the object, is an error.
 pub(crate) fn parse_object(text: &[u8]) -> Result<Object<'_>, InvalidJson> {
-    parse(serde_json::Deserializer::from_slice(text))
+    parse(
+        serde_json::Deserializer::from_slice(text),
+        Strict::default(),
+    )
+}
+
+/// Like [`parse_object`], for a document whose parts are used separately, such as a key set: a part in which a name
+/// occurs twice is [`Json::Ambiguous`]. In the outermost object it remains an error.
+pub(crate) fn parse_object_of_parts(text: &[u8]) -> Result<Object<'_>, InvalidJson> {
+    let strict = Strict {
+        keeps_ambiguous: true,
+        ..Strict::default()
+    };
+    parse(serde_json::Deserializer::from_slice(text), strict)
 }
 
 /// Like [`parse_object`], for text that is known to be UTF-8.
 pub(crate) fn parse_object_text(text: &str) -> Result<Object<'_>, InvalidJson> {
-    parse(serde_json::Deserializer::from_str(text))
+    parse(serde_json::Deserializer::from_str(text), Strict::default())
 }
 
 fn parse<'a>(
     mut reader: serde_json::Deserializer<impl serde_json::de::Read<'a>>,
+    strict: Strict,
 ) -> Result<Object<'a>, InvalidJson> {
-    let value = Strict { depth: 0 }
-        .deserialize(&mut reader)
-        .map_err(|_| InvalidJson)?;
+    let value = strict.deserialize(&mut reader).map_err(|_| InvalidJson)?;
     reader.end().map_err(|_| InvalidJson)?;
     match value {
         Json::Object(object) => Ok(object),
@@ -95,19 +110,6 @@ impl<'a> Object<'a> {
             .map(|value| value.as_str().ok_or(InvalidJson))
             .transpose()
     }
-
-    /// Returns a member that is an array of strings, or `None` if it is absent. Any other type is an error.
-    pub(crate) fn strings(&self, name: &str) -> Result<Option<Vec<&str>>, InvalidJson> {
-        match self.member(name) {
-            None => Ok(None),
-            Some(Json::Array(items)) => items
-                .iter()
-                .map(|item| item.as_str().ok_or(InvalidJson))
-                .collect::<Result<_, _>>()
-                .map(Some),
-            Some(_) => Err(InvalidJson),
-        }
-    }
 }
 
 impl<'a> Json<'a> {
@@ -132,6 +134,18 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Describes a value for the log: a text escaped and truncated, anything else by its type.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(value) => value.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::String(text) => log_safe(text),
+            Self::Array(_) => "an array".to_owned(),
+            Self::Object(_) | Self::Ambiguous => "an object".to_owned(),
+        }
+    }
+
     pub(crate) fn as_number(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -143,9 +157,10 @@ impl<'a> Json<'a> {
 /// Initial capacity of the outermost object. Most tokens have fewer claims.
 const CAPACITY: usize = 16;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Strict {
     depth: u8,
+    keeps_ambiguous: bool,
 }
 
 impl Strict {
@@ -155,6 +170,7 @@ impl Strict {
         }
         Ok(Self {
             depth: self.depth + 1,
+            ..self
         })
     }
 }
@@ -232,6 +248,9 @@ impl<'de> Visitor<'de> for Strict {
             });
         }
         if has_duplicate(&members) {
+            if self.keeps_ambiguous && self.depth > 0 {
+                return Ok(Json::Ambiguous);
+            }
             return Err(A::Error::custom("duplicate member"));
         }
         if *NUMBERS_ARE_MAPS && let Some(number) = wrapped_number(&members) {

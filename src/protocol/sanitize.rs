@@ -11,12 +11,6 @@ pub(crate) fn is_printable_ascii(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 
-/// Returns whether a text consists of printable ASCII without the space, so that it is one token of a header
-/// field.
-pub(crate) fn is_visible_ascii(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 /// Truncates an `error_description` to 256 characters and replaces invisible characters with spaces.
 ///
 /// Does not escape for HTML: the page template does.

@@ -209,7 +209,11 @@ impl From<&SessionRecord> for SessionRef {
 impl ProviderSession {
     pub(super) fn read<'a>(claim: impl Fn(&str) -> Option<&'a Json<'a>>) -> Self {
         Self {
-            sid: claim("sid").and_then(Json::as_str).map(str::to_owned),
+            // An empty one would be equal for all sessions of a server that sends it for none.
+            sid: claim("sid")
+                .and_then(Json::as_str)
+                .filter(|sid| !sid.is_empty())
+                .map(str::to_owned),
             expiry: seconds(claim("session_expiry"), f64::floor).unwrap_or_default(),
         }
     }

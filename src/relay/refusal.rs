@@ -2,6 +2,7 @@
 //! log events.
 
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -100,6 +101,7 @@ pub(super) fn token_unavailable(
             (StatusCode::SERVICE_UNAVAILABLE, *retry_after)
         }
         SessionError::Refused { retry_after, .. } => (StatusCode::BAD_GATEWAY, *retry_after),
+        SessionError::UnusableAccessToken => (StatusCode::BAD_GATEWAY, Duration::ZERO),
         _ => {
             tracing::debug!(
                 name: "relay_token_unavailable", target: TARGET, reason = %error,

@@ -38,6 +38,12 @@ pub enum SessionError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The access token has characters that `Authorization` cannot carry ([RFC 6750 §2.1]). The session is kept. To the
+    /// user this is a server error (502).
+    ///
+    /// [RFC 6750 §2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+    #[error("the access token cannot be sent: it is not a b64token (RFC 6750 §2.1)")]
+    UnusableAccessToken,
     /// The userinfo request failed.
     #[error(transparent)]
     UserInfo(#[from] UserInfoError),

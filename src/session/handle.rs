@@ -14,6 +14,7 @@ use super::refresh::state::RefreshWaiter;
 use crate::bearer::{Policy, UnmetBySession};
 use crate::clock::{system_time, within};
 use crate::flow::UserInfo;
+use crate::protocol::credentials::is_token68;
 use crate::protocol::{AccessToken, Claims, ScopeSet};
 use crate::record::{Email, SessionId, SessionRecord, UserKey};
 use crate::sync::Mutex;
@@ -157,7 +158,7 @@ impl Session {
         self.refresh_proactively(&now);
         let loaded = self.current();
         if has_valid_token(loaded.record(), &now) {
-            return Ok(loaded.record().tokens().access_token.clone());
+            return sendable(loaded.record().tokens().access_token.clone());
         }
         let newest = manager.refresh_if_expired(&loaded).await?;
         if manager.is_denied(newest.record()) {
@@ -167,7 +168,7 @@ impl Session {
         let token = newest.record().tokens().access_token.clone();
         self.adopt(newest);
         if is_valid {
-            Ok(token)
+            sendable(token)
         } else {
             Err(SessionError::AccessTokenExpired)
         }
@@ -297,6 +298,15 @@ impl fmt::Debug for Session {
 
 /// How long a response waits for the tokens that it must carry.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Rejects a token that is not a b64token (RFC 6750 §2.1), before it is put into a header field. A server may issue any
+/// printable token (RFC 6749 §A.12).
+fn sendable(token: AccessToken) -> Result<AccessToken, SessionError> {
+    match is_token68(token.expose().as_bytes()) {
+        true => Ok(token),
+        false => Err(SessionError::UnusableAccessToken),
+    }
+}
 
 #[cfg(test)]
 mod tests {

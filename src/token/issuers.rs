@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::error::{VerifyError, VerifyErrorKind};
 use super::explanation::{Explanation, listed};
-use super::jws::MAX_TOKEN_LENGTH;
 use super::jwt::JwtVerifier;
 use crate::ConfigError;
 use crate::clock::SharedClock;
 use crate::crypto::Jws;
 use crate::protocol::json::{Json, parse_object};
+use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 
 /// The verifiers by issuer.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ const MAX_ISSUER_LENGTH: usize = 1024;
 
 /// Returns the `iss` of a token, which is **not verified**.
 pub(super) fn claimed_issuer(compact: &str) -> Result<Box<str>, VerifyError> {
-    if compact.len() > MAX_TOKEN_LENGTH {
+    if compact.len() > MAX_PRESENTED_TOKEN {
         return Err(VerifyErrorKind::TooLong.into());
     }
     let jws = Jws::read(compact)?;

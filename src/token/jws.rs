@@ -16,12 +16,11 @@ use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object_text;
 use crate::verification::Verification;
 
-/// In bytes. Issuers send shorter tokens, and few servers accept a longer header field.
-pub(crate) const MAX_TOKEN_LENGTH: usize = 16 * 1024;
-
 /// The checks of one kind of signed token before its signature is verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
+    /// In bytes.
+    pub(crate) max_length: usize,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) media_types: MediaTypes,
     /// In seconds.
@@ -102,7 +101,7 @@ impl<'a> UnverifiedToken<'a> {
         mapping: Option<&ClaimMapping>,
         now: &Now<'_>,
     ) -> Result<Self, VerifyError> {
-        if compact.len() > MAX_TOKEN_LENGTH {
+        if compact.len() > rules.max_length {
             return Err(VerifyErrorKind::TooLong.into());
         }
         let jws = Jws::read(compact)?;

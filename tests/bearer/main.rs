@@ -29,6 +29,7 @@ mod issuers;
 mod key_refresh;
 mod key_set;
 mod layer;
+mod members;
 mod mtls;
 mod observability;
 mod optional;

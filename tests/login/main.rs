@@ -25,6 +25,7 @@ mod id_token;
 mod key_rotation;
 mod log;
 mod malformed_requests;
+mod members;
 mod paths;
 mod principal;
 mod raw_wire;

@@ -57,7 +57,8 @@ async fn the_id_token_is_verified_for_this_login() {
 async fn scopes_and_lifetime_of_the_access_token_are_those_of_the_response() {
     for (members, scopes, lifetime) in [
         (json!({ "expires_in": null }), "openid", 300),
-        (json!({ "scope": "" }), "", 600),
+        (json!({ "scope": "" }), "openid", 600),
+        (json!({ "scope": {}, "expires_in": -1 }), "", 60),
         (
             json!({ "scope": "openid admin", "expires_in": 60 }),
             "openid admin",

@@ -80,7 +80,7 @@ async fn a_refresh_without_endpoint_or_refresh_token_sends_no_request() {
         (json!(null), ("misconfigured", "no_token_endpoint")),
         (
             json!("http://id.example.com/token"),
-            ("misconfigured", "metadata_configuration"),
+            ("misconfigured", "no_token_endpoint"),
         ),
     ] {
         let server = Server::new();
@@ -169,6 +169,45 @@ async fn omitted_members_keep_their_value_or_use_the_default() {
     }
 }
 
+/// What is malformed is not used; a rotated refresh token is kept in any case.
+#[tokio::test]
+async fn a_refresh_keeps_whatever_is_good() {
+    for (members, access_token, expires_at) in [
+        (json!({ "access_token": "" }), "a1", NOW + 600),
+        (
+            json!({ "access_token": 7, "id_token": "" }),
+            "a1",
+            NOW + 600,
+        ),
+        (json!({ "token_type": null }), "a1", NOW + 600),
+        (json!({ "expires_in": -1 }), "a2", NOW + 10 + 60),
+        (json!({ "expires_in": "" }), "a2", NOW + 10 + 120),
+        (
+            json!({ "id_token": "", "error": "", "scope": {} }),
+            "a2",
+            NOW + 310,
+        ),
+        (json!({ "id_token": { "a": 1 } }), "a2", NOW + 310),
+        (json!({ "id_token": "no token" }), "a2", NOW + 310),
+    ] {
+        let server = Server::new();
+        let (flow, record) = sign_in_with(&server, &json!({ "access_token": "a1" })).await;
+        let flow = flow.with_default_token_lifetime(Duration::from_secs(120));
+        server.clock.advance(10);
+        let mut members = members;
+        members["refresh_token"] = json!("the new one");
+        refresh_with(&server, &members);
+        let after = flow.refresh(&record).await.unwrap().applied_to(&record, 1);
+        let (tokens, before) = (after.tokens(), record.tokens());
+        let kept = tokens.refresh_token.as_ref().unwrap();
+        assert_eq!(kept.expose(), "the new one", "{members}");
+        assert_eq!(tokens.access_token.expose(), access_token, "{members}");
+        assert_eq!(tokens.access_token_expires_at, expires_at, "{members}");
+        assert_eq!(tokens.id_token, before.id_token, "{members}");
+        assert_eq!(tokens.scopes, before.scopes, "{members}");
+    }
+}
+
 /// RFC 6749 §6: a refresh cannot add scopes.
 #[tokio::test]
 async fn a_refresh_can_remove_scopes_but_not_add_any() {
@@ -177,7 +216,8 @@ async fn a_refresh_can_remove_scopes_but_not_add_any() {
         (json!(null), all),
         (json!("write read openid"), all),
         (json!("openid read"), "openid read"),
-        (json!(""), ""),
+        (json!(""), all),
+        (json!(7), all),
         (json!("openid read write admin"), all),
         (json!("admin"), ""),
         (json!(["read", "admin"]), "read"),
@@ -203,29 +243,32 @@ async fn a_new_id_token_replaces_the_old_one_and_must_be_of_the_same_user() {
         (
             json!({ "sub": "mallory" }),
             true,
-            Err(("other subject", "id_token_other_subject")),
+            Err(("not for the session", "id_token_other_subject")),
         ),
         (
             json!({ "aud": "other" }),
             true,
-            Err(("other subject", "id_token_audience")),
+            Err(("not for the session", "id_token_audience")),
         ),
         (
             json!({ "nonce": "x" }),
             true,
-            Err(("unclear", "id_token_nonce")),
+            Err(("not for the session", "id_token_nonce")),
         ),
+        // An ID token that is of no use costs nothing else.
+        (json!({ "exp": NOW - 300 }), true, Ok(false)),
+        (json!({ "iat": "now" }), true, Ok(false)),
         // Without keys a rotated refresh token is kept, and the ID token is not.
         (json!({}), false, Ok(false)),
         (
             json!({ "sub": "mallory" }),
             false,
-            Err(("other subject", "id_token_other_subject")),
+            Err(("not for the session", "id_token_other_subject")),
         ),
         (
             json!({ "aud": "other" }),
             false,
-            Err(("other subject", "id_token_audience")),
+            Err(("not for the session", "id_token_audience")),
         ),
     ] {
         let server = Server::new();

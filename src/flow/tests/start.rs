@@ -176,7 +176,10 @@ async fn a_login_fails_if_the_server_does_not_support_s256() {
         (json!(["plain", "S256"]), "ok"),
         (json!(null), "ok"),
         (json!(["plain"]), "pkce_unsupported"),
-        (json!([]), "pkce_unsupported"),
+        (json!([]), "ok"),
+        (json!(""), "ok"),
+        (json!("S256"), "metadata_malformed"),
+        (json!(["S256", null]), "metadata_malformed"),
         (json!(["s256"]), "pkce_unsupported"),
     ] {
         let server = Server::new();

@@ -1,7 +1,7 @@
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::support::{Server, sign_in};
+use super::support::{Server, sign_in, sign_in_with};
 use crate::flow::UserInfoError;
 
 #[tokio::test]
@@ -77,4 +77,19 @@ async fn userinfo_of_another_subject_or_without_a_subject_is_rejected() {
             .unwrap_err();
         assert!(expected(&error), "{name}: {error:?}");
     }
+}
+
+/// RFC 6749 §A.12, RFC 6750 §2.1: any printable token is kept, and only a b64token is sent in a header field.
+#[tokio::test]
+async fn a_token_with_a_space_is_kept_and_not_sent() {
+    let server = Server::new();
+    let granted = json!({ "access_token": "two words", "refresh_token": "a refresh token" });
+    let (flow, record) = sign_in_with(&server, &granted).await;
+    let tokens = record.tokens();
+    let refresh_token = tokens.refresh_token.as_ref().unwrap();
+    assert_eq!(refresh_token.expose(), "a refresh token");
+    assert_eq!(tokens.access_token.expose(), "two words");
+    let outcome = flow.userinfo(&tokens.access_token, "alice").await;
+    assert!(matches!(outcome, Err(UserInfoError::UnusableAccessToken)));
+    assert!(server.requests("/userinfo").is_empty());
 }

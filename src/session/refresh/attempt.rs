@@ -162,6 +162,12 @@ impl SessionManager {
     ) -> (RefreshResult, TokenUse) {
         let record = loaded.record();
         let failure = match self.flow.refresh(record).await {
+            Ok(new) if new.access_token.is_none() => {
+                return (
+                    self.keep_refresh_token(loaded, new, fence).await,
+                    TokenUse::Known,
+                );
+            }
             Ok(new) => {
                 self.local.refreshes.record_success(record.id());
                 let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
@@ -177,7 +183,7 @@ impl SessionManager {
         };
         let outcome = match failure {
             RefreshFailure::Refused(error) => self.refresh_token_rejected(loaded, &error).await,
-            RefreshFailure::OtherSubject(error) => {
+            RefreshFailure::NotForSession(error) => {
                 Refresh::OtherSubject.count();
                 events::refresh_subject_mismatch(&error);
                 self.end_after_refresh(loaded).await
@@ -208,6 +214,21 @@ impl SessionManager {
     fn back_off(&self, record: &SessionRecord, failure: SessionError) -> RefreshResult {
         let (now, refreshes) = (self.flow.clock().monotonic(), &self.local.refreshes);
         Err(refreshes.record_failure(*record.id(), failure, now, self.random()))
+    }
+
+    /// Saves a rotated refresh token that arrived without a usable access token, so that the next attempt sends the new
+    /// one, and delays that attempt.
+    async fn keep_refresh_token(
+        &self,
+        loaded: &LoadedSession,
+        new: Refreshed,
+        fence: u64,
+    ) -> RefreshResult {
+        Refresh::Unclear.count();
+        let saved = self.save_tokens(loaded.clone(), new, fence).await?;
+        let error = FlowError::no_access_token();
+        events::refresh_failed(&error);
+        self.back_off(saved.record(), unavailable(&error, Duration::ZERO))
     }
 
     /// Saves the new tokens. No caller receives them before that, since unsaved rotated tokens can be lost.

@@ -10,12 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::table::Table;
-use super::jws::MAX_TOKEN_LENGTH;
 use super::jwt::settings::JwtSettings;
 use super::token_info::TokenInfo;
 use crate::clock::Now;
 use crate::crypto::{CacheTag, TokenTagger};
 use crate::issuer::KeyStatus;
+use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::random::Random;
 use crate::telemetry::TokenOrigin;
 
@@ -68,7 +68,7 @@ impl TokenCache {
         now: &Now<'_>,
     ) -> CacheLookup {
         // A token that exceeds the length limit is rejected anyway.
-        let is_short = token.len() <= MAX_TOKEN_LENGTH;
+        let is_short = token.len() <= MAX_PRESENTED_TOKEN;
         let Some(tag) = is_short.then(|| self.tagger.tag(token)).flatten() else {
             return CacheLookup::Miss(None);
         };

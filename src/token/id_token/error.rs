@@ -113,17 +113,29 @@ impl IdTokenError {
         }
     }
 
-    /// Returns whether the token is of another issuer, of another user or for another client. The tokens of the same
-    /// response must then not be used (OpenID Connect Core §12.2).
-    pub(crate) fn is_another_identity(&self) -> bool {
+    /// Returns whether the token is forged, of another issuer, of another user or for another client. The tokens of the
+    /// same response must then not be used (OpenID Connect Core §12.2).
+    ///
+    /// Any other error says only that this ID token is of no use, such as one that has expired.
+    pub(super) fn forbids_other_tokens(&self) -> bool {
         match self {
-            Self::Explained { error, .. } => error.is_another_identity(),
-            Self::Token(kind) => *kind == VerifyErrorKind::Issuer,
-            Self::OtherSubject
+            Self::Explained { error, .. } => error.forbids_other_tokens(),
+            Self::Token(kind) => matches!(
+                kind,
+                VerifyErrorKind::Issuer
+                    | VerifyErrorKind::Signature
+                    | VerifyErrorKind::Algorithm
+                    | VerifyErrorKind::Extension
+            ),
+            Self::Subject
+            | Self::OtherSubject
             | Self::Audience
             | Self::NoAuthorizedParty
             | Self::UntrustedAudience
-            | Self::AuthorizedParty => true,
+            | Self::AuthorizedParty
+            | Self::Nonce
+            | Self::UnexpectedNonce
+            | Self::AccessTokenHash => true,
             _ => false,
         }
     }

@@ -16,8 +16,9 @@ use super::jws::{MediaTypes, Rules, Signed};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws, base64url, digest, same_media_type};
 use crate::issuer::{AuthorizationServer, FetchBudget};
-use crate::protocol::claims::{RegisteredClaims, seconds};
+use crate::protocol::claims::{RegisteredClaims, auth_time, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
+use crate::protocol::limits::MAX_RECEIVED_TOKEN;
 use crate::protocol::{AccessToken, AuthorizationCode, Claims, IdToken, Nonce, State};
 
 pub(crate) use acr_values::AcrValues;
@@ -62,6 +63,7 @@ pub(crate) async fn verify(
 /// Returns the rules for the ID tokens of logins and of refreshes, before those of the settings.
 fn rules() -> Rules {
     Rules {
+        max_length: MAX_RECEIVED_TOKEN,
         algorithms: Vec::new(),
         media_types: MediaTypes::Checked(is_id_token_type),
         leeway: 0,
@@ -98,12 +100,12 @@ fn specific_error(
     let Ok(payload) = parse_object(jws.payload()) else {
         return general;
     };
-    let time = |name| seconds(payload.member(name), f64::floor);
+    let time = |name| seconds(payload.value(name), f64::floor);
     match error.kind() {
         VerifyErrorKind::Claims if !matches!(time("exp"), Ok(Some(_))) => IdTokenError::Expiry,
         VerifyErrorKind::Claims if time("iat").is_err() => IdTokenError::IssuedAt,
         VerifyErrorKind::Claims if time("nbf").is_err() => IdTokenError::NotBefore,
-        VerifyErrorKind::Claims if payload.string("sub").is_err() => IdTokenError::Subject,
+        VerifyErrorKind::Claims if payload.identifier("sub").is_err() => IdTokenError::Subject,
         VerifyErrorKind::Claims if payload.member("aud").is_some_and(is_invalid_audience) => {
             IdTokenError::Audience
         }
@@ -190,7 +192,7 @@ pub(super) fn check_audience(
     if !claims.audience.iter().any(|one| **one == *client_id) {
         return Err(IdTokenError::Audience);
     }
-    match payload.member("azp") {
+    match payload.value("azp") {
         Some(azp) if azp.as_str() != Some(client_id) => Err(IdTokenError::AuthorizedParty),
         None if has_other_audience(claims, client_id) => Err(IdTokenError::NoAuthorizedParty),
         _ => check_other_audiences(settings, claims, client_id),
@@ -261,7 +263,7 @@ fn check_hashes(
 
 fn hash_matches(payload: &Object<'_>, algorithm: Algorithm, name: &str, value: &str) -> bool {
     payload
-        .member(name)
+        .value(name)
         .is_none_or(|sent| sent.as_str() == Some(&*half_hash(algorithm, value.as_bytes())))
 }
 
@@ -281,10 +283,8 @@ fn check_authentication(
     payload: &Object<'_>,
     expected: &LoginExpectations<'_>,
 ) -> Result<(), IdTokenError> {
-    let auth_time =
-        seconds(payload.member("auth_time"), f64::floor).map_err(|_| IdTokenError::AuthTime)?;
     if let Some(max_age) = expected.max_age {
-        let auth_time = auth_time.ok_or(IdTokenError::AuthTime)?;
+        let auth_time = auth_time(payload).ok_or(IdTokenError::AuthTime)?;
         // Measured from the start of the login, so that the time on a consent page does not count.
         if auth_time
             < expected

@@ -7,9 +7,10 @@ use super::{
 use crate::clock::unix_seconds;
 use crate::crypto::Jws;
 use crate::issuer::AuthorizationServer;
-use crate::protocol::claims::{RegisteredClaims, seconds};
+use crate::protocol::claims::{RegisteredClaims, auth_time};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{AccessToken, Claims, IdToken, Nonce};
+use crate::telemetry::may_log;
 use crate::token::error::VerifyErrorKind;
 
 /// The values that the ID token of a refresh must match.
@@ -20,56 +21,85 @@ pub(crate) struct RefreshExpectations<'a> {
     /// The claims of the ID token of the login.
     pub(crate) login_claims: &'a Claims,
     /// The access token of the same response.
-    pub(crate) access_token: &'a AccessToken,
+    pub(crate) access_token: Option<&'a AccessToken>,
 }
 
 /// Validates the ID token of a refresh.
 ///
-/// Returns `None` if the keys are unavailable. Then only issuer, subject and audience are checked, without the signature,
-/// relying on TLS to the token endpoint (OpenID Connect Core §3.1.3.7 (6)), and no claim is used. The ID token is
-/// optional in a refresh response, so an outage of the keys must not cost the rotated refresh token.
+/// Returns `None` if the ID token cannot be used, but nothing speaks against the other tokens of the response: the keys
+/// are unavailable, or the ID token has expired, for example. Then only issuer, subject and audience are checked, without
+/// the signature, relying on TLS to the token endpoint (OpenID Connect Core §3.1.3.7 (6)), and no claim is used. The ID
+/// token is optional in a refresh response, so it must not cost the rotated refresh token.
 pub(crate) async fn verify(
     server: &AuthorizationServer,
     id_token: &IdToken,
     expected: &RefreshExpectations<'_>,
 ) -> Result<Option<Claims>, IdTokenError> {
+    let error = match verify_signed(server, id_token, expected).await {
+        Ok(claims) => return Ok(Some(claims)),
+        Err(error) if error.forbids_other_tokens() => return Err(error),
+        Err(error) => error,
+    };
+    check_unverified(server, id_token, expected)?;
+    if may_log("refresh_id_token_ignored", error.code()) {
+        tracing::warn!(
+            name: "refresh_id_token_ignored",
+            target: "tower_oauth::session",
+            issuer = server.issuer(),
+            code = error.code(),
+            %error,
+            "ignored the ID token of a refresh; the session keeps that of the login"
+        );
+    }
+    Ok(None)
+}
+
+async fn verify_signed(
+    server: &AuthorizationServer,
+    id_token: &IdToken,
+    expected: &RefreshExpectations<'_>,
+) -> Result<Claims, IdTokenError> {
     let now = unix_seconds(&**server.clock());
     let settings = expected.settings;
     let signed = settings
         .verify(server, id_token.expose(), rules())
         .await
-        .map_err(|error| specific_error(settings, &error, id_token, now));
-    let signed = match signed {
-        Err(IdTokenError::Unavailable(_)) => {
-            return check_unverified(id_token, expected).map(|()| None);
-        }
-        signed => signed?,
-    };
+        .map_err(|error| specific_error(settings, &error, id_token, now))?;
     let payload = parse_object(signed.payload.as_bytes()).map_err(|_| malformed())?;
     check_identity(&payload, &signed.registered, expected)?;
-    check_age(settings, &signed.registered, now)?;
-    check_login(&payload, expected)?;
+    check_nonce(&payload, expected)?;
     // OpenID Connect Core §3.1.3.8.
-    if !hash_matches(
-        &payload,
-        signed.algorithm,
-        "at_hash",
-        expected.access_token.expose(),
-    ) {
+    let hash_matches =
+        |token: &AccessToken| hash_matches(&payload, signed.algorithm, "at_hash", token.expose());
+    if !expected.access_token.is_none_or(hash_matches) {
         return Err(IdTokenError::AccessTokenHash);
     }
-    Ok(Some(Claims::new(signed.payload, signed.registered)))
+    check_age(settings, &signed.registered, now)?;
+    check_auth_time(&payload, expected)?;
+    Ok(Claims::new(signed.payload, signed.registered))
 }
 
-/// Checks the identity only. The issuer was compared before the keys were requested.
+/// Checks whom the tokens are for. A text that is not an ID token says nothing about that.
 fn check_unverified(
+    server: &AuthorizationServer,
     id_token: &IdToken,
     expected: &RefreshExpectations<'_>,
 ) -> Result<(), IdTokenError> {
-    let jws = Jws::read(id_token.expose()).map_err(|_| malformed())?;
-    let payload = parse_object(jws.payload()).map_err(|_| malformed())?;
-    let registered = RegisteredClaims::read(&payload).map_err(|_| malformed())?;
-    check_identity(&payload, &registered, expected)
+    let Ok(jws) = Jws::read(id_token.expose()) else {
+        return Ok(());
+    };
+    let Ok(payload) = parse_object(jws.payload()) else {
+        return Ok(());
+    };
+    let claims = RegisteredClaims::read_identity(&payload).map_err(|member| match member.0 {
+        "iss" => IdTokenError::Token(VerifyErrorKind::Issuer),
+        "sub" => IdTokenError::Subject,
+        _ => IdTokenError::Audience,
+    })?;
+    if claims.issuer.as_deref() != Some(server.issuer()) {
+        return Err(IdTokenError::Token(VerifyErrorKind::Issuer));
+    }
+    check_identity(&payload, &claims, expected)
 }
 
 /// §12.2: the same subject and audience. The audience of the first ID token was this client only.
@@ -85,25 +115,29 @@ fn check_identity(
     check_audience(expected.settings, payload, claims, expected.client_id)
 }
 
-/// §12.2: the nonce is absent or that of the login, and `auth_time` is the time of the original authentication.
-fn check_login(
+/// §12.2: the nonce is absent or that of the login.
+fn check_nonce(
     payload: &Object<'_>,
     expected: &RefreshExpectations<'_>,
 ) -> Result<(), IdTokenError> {
-    let first =
-        parse_object(expected.login_claims.as_json().as_bytes()).map_err(|_| malformed())?;
-    if let Some(sent) = payload.member("nonce") {
-        let nonce = |member: &Json<'_>| member.as_str().map(Nonce::new);
-        match first.member("nonce").and_then(nonce) {
-            None => return Err(IdTokenError::UnexpectedNonce),
-            first if nonce(sent) == first => {}
-            Some(_) => return Err(IdTokenError::Nonce),
-        }
-    }
-    let time = |object: &Object<'_>| {
-        seconds(object.member("auth_time"), f64::floor).map_err(|_| IdTokenError::AuthTime)
+    let Some(sent) = payload.member("nonce") else {
+        return Ok(());
     };
-    let agrees = match (time(payload)?, time(&first).unwrap_or_default()) {
+    let first = login_payload(expected)?;
+    let nonce = |member: &Json<'_>| member.as_str().map(Nonce::new);
+    match first.member("nonce").and_then(nonce) {
+        None => Err(IdTokenError::UnexpectedNonce),
+        first if nonce(sent) == first => Ok(()),
+        Some(_) => Err(IdTokenError::Nonce),
+    }
+}
+
+/// §12.2: `auth_time` is the time of the original authentication.
+fn check_auth_time(
+    payload: &Object<'_>,
+    expected: &RefreshExpectations<'_>,
+) -> Result<(), IdTokenError> {
+    let agrees = match (auth_time(payload), auth_time(&login_payload(expected)?)) {
         (Some(now), Some(then)) => now == then,
         // The first ID token has no `auth_time`, but the authentication was before it was issued.
         (Some(now), None) => expected
@@ -118,6 +152,10 @@ fn check_login(
     } else {
         Err(IdTokenError::OtherAuthTime)
     }
+}
+
+fn login_payload<'a>(expected: &RefreshExpectations<'a>) -> Result<Object<'a>, IdTokenError> {
+    parse_object(expected.login_claims.as_json().as_bytes()).map_err(|_| malformed())
 }
 
 fn malformed() -> IdTokenError {
@@ -142,7 +180,7 @@ mod tests {
             settings: &IdTokenSettings::default(),
             client_id: "shop",
             login_claims: &login_claims,
-            access_token: &AccessToken::new("new"),
+            access_token: Some(&AccessToken::new("new")),
         };
         match verify(&server(NOW + 3000), &IdToken::new(token), &expected).await {
             Ok(claims) => claims.map_or("unverified", |_| "ok"),
@@ -211,30 +249,29 @@ mod tests {
             ),
             (before.clone(), json!({}), "ok"),
             (before.clone(), json!({ "auth_time": null }), "ok"),
-            (
-                before,
-                json!({ "auth_time": NOW + 3000 }),
-                "id_token_other_auth_time",
-            ),
+            (before, json!({ "auth_time": NOW + 3000 }), "unverified"),
             (json!({}), json!({ "auth_time": NOW }), "ok"),
-            (
-                json!({}),
-                json!({ "auth_time": NOW + 3000 }),
-                "id_token_other_auth_time",
-            ),
-            (
-                json!({}),
-                json!({ "auth_time": "now" }),
-                "id_token_auth_time",
-            ),
+            (json!({}), json!({ "auth_time": NOW + 3000 }), "unverified"),
+            (json!({}), json!({ "auth_time": "now" }), "ok"),
             // The ID token of the login again.
             (
                 json!({}),
                 json!({ "iat": NOW, "exp": NOW + 9000 }),
-                "id_token_issued_long_ago",
+                "unverified",
             ),
-            (json!({}), json!({ "iat": null }), "id_token_issued_at"),
-            (json!({}), json!({ "exp": NOW + 2900 }), "id_token_expired"),
+            (json!({}), json!({ "iat": null }), "unverified"),
+            (json!({}), json!({ "exp": NOW + 2900 }), "unverified"),
+            (json!({}), json!({ "nbf": "x" }), "unverified"),
+            (
+                json!({}),
+                json!({ "exp": NOW + 2900, "sub": "mallory" }),
+                "id_token_other_subject",
+            ),
+            (
+                json!({}),
+                json!({ "exp": NOW + 2900, "aud": [7] }),
+                "id_token_audience",
+            ),
             (json!({}), json!({ "at_hash": at_hash("new") }), "ok"),
             (
                 json!({}),
@@ -267,7 +304,7 @@ mod tests {
                     .unwrap(),
                 "id_token_algorithm",
             ),
-            ("a.b.c".to_owned(), "id_token_malformed"),
+            ("a.b.c".to_owned(), "unverified"),
         ] {
             assert_eq!(validate(&login, token).await, expected);
         }

@@ -13,13 +13,14 @@ use crate::clock::unix_seconds;
 use crate::crypto::same_media_type;
 use crate::issuer::{AuthenticationContext, FetchBudget, FormParameters, retry_after};
 use crate::protocol::endpoint::ServerEndpoint;
+use crate::protocol::limits::MAX_RECEIVED_TOKEN;
+use crate::protocol::sanitize::log_safe;
+use crate::protocol::shared_text::SharedText;
 use crate::protocol::{AccessToken, form};
 use crate::random::Random;
+use crate::token::audience::Audience;
 use crate::token::error::VerifyError;
 use crate::token::jws::{self, MediaTypes, Rules};
-
-/// Bounds the memory that a response can occupy.
-const MAX_RESPONSE_LENGTH: usize = 256 * 1024;
 
 const JSON_MEDIA_TYPE: &str = "application/json";
 const SIGNED_MEDIA_TYPE: &str = "application/token-introspection+jwt";
@@ -121,7 +122,7 @@ fn body<'a>(
             retry_after(response.headers()),
         ));
     }
-    if response.body().len() > MAX_RESPONSE_LENGTH {
+    if response.body().len() > MAX_RECEIVED_TOKEN {
         return Err(IntrospectionFailure::InvalidResponse(
             "the response is longer than 256 KiB".to_owned(),
         ));
@@ -153,6 +154,7 @@ async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, Intro
     };
     let text = std::str::from_utf8(body).map_err(|_| invalid("it is not UTF-8"))?;
     let rules = Rules {
+        max_length: MAX_RECEIVED_TOKEN,
         algorithms: settings.algorithms.clone(),
         media_types: MediaTypes::Checked(|sent| {
             sent.is_some_and(|sent| same_media_type(sent, "token-introspection+jwt"))
@@ -164,14 +166,19 @@ async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, Intro
     let signed = jws::verify(&settings.server, text, &rules)
         .await
         .map_err(|error| to_failure(&error))?;
-    let client_id = settings.client.id();
-    if !signed
-        .registered
-        .audience
-        .iter()
-        .any(|one| **one == *client_id)
-    {
-        return Err(invalid("its audience is another resource server"));
+    if !is_for_us(settings, &signed.registered.audience) {
+        let found: Vec<_> = signed
+            .registered
+            .audience
+            .iter()
+            .map(|one| log_safe(one))
+            .collect();
+        return Err(IntrospectionFailure::InvalidResponse(format!(
+            "the signed response: its audience is another resource server: `aud` is [{}], expected the client {} \
+             or the configured audience",
+            found.join(", "),
+            settings.client.id(),
+        )));
     }
     let issued_at = signed
         .registered
@@ -191,6 +198,17 @@ async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, Intro
 }
 
 /// Converts the error of the response's signature, which says nothing about the introspected token.
+/// Returns whether `aud` of a signed response is this resource server (RFC 9701 §5): the client that asked, or an
+/// identifier that tokens for this API have. If the audience of tokens is unchecked, only the client identifies it.
+fn is_for_us(settings: &Settings, audience: &[SharedText]) -> bool {
+    let configured = match &settings.audience {
+        Audience::AnyOf(configured) => &configured[..],
+        Audience::Clients(_) | Audience::Unchecked => &[],
+    };
+    let is_ours = |one: &str| one == settings.client.id() || configured.iter().any(|us| us == one);
+    audience.iter().any(|one| is_ours(one))
+}
+
 fn to_failure(error: &VerifyError) -> IntrospectionFailure {
     match error.unavailable() {
         Some(unavailable) => unavailable.clone().into(),

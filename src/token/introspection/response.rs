@@ -9,6 +9,7 @@ use super::settings::Settings;
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
+use crate::protocol::members::InvalidMember;
 use crate::protocol::sanitize::log_safe;
 use crate::protocol::{Claims, ScopeSet};
 use crate::token::audience::Audience;
@@ -43,7 +44,7 @@ pub(super) struct ActiveToken {
 /// The type of the token according to the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenType {
-    /// `token_type` is `Bearer`, or absent.
+    /// `token_type` is `Bearer`, states only that it is an access token, or is absent.
     Bearer,
     /// The response states that the token is bound to the key of DPoP proofs.
     Dpop,
@@ -58,8 +59,8 @@ pub(super) enum InvalidResponse {
     Json,
     #[error("active is missing or not a boolean")]
     NoActive,
-    #[error("a member of the response has the wrong type")]
-    Member,
+    #[error("{0}")]
+    Member(#[from] InvalidMember),
 }
 
 pub(super) fn read(
@@ -75,7 +76,7 @@ pub(super) fn read(
         // RFC 7662 §2.2: `active` is required and a boolean. A string "true" is not accepted.
         _ => return Err(InvalidResponse::NoActive),
     }
-    let registered = RegisteredClaims::read(&members).map_err(|_| InvalidResponse::Member)?;
+    let registered = RegisteredClaims::read(&members)?;
     let token_type = read_token_type(&members)?;
     let confirmation = members
         .member("cnf")
@@ -94,16 +95,24 @@ pub(super) fn read(
     })))
 }
 
-/// Reads the type of the token. `token_type` is case-insensitive (RFC 6749 §5.1). Some servers also report refresh
-/// tokens and ID tokens as active, and mark them with a proprietary member.
+/// The accepted values of `token_type`: the types of RFC 6749 §7.1 and RFC 9449 §5, and those with which servers state
+/// only that it is an access token, the word and URN of RFC 8693 §3 and the media type of RFC 9068 §2.1.
+const KNOWN_TYPES: [&str; 5] = [
+    "Bearer",
+    "DPoP",
+    "access_token",
+    "urn:ietf:params:oauth:token-type:access_token",
+    "at+jwt",
+];
+
+/// Reads the type of the token. `token_type` is case-insensitive (RFC 6749 §5.1), and an unknown type is rejected
+/// (§7.1). Some servers also report refresh tokens and ID tokens as active, and mark them with a proprietary member.
 fn read_token_type(members: &Object<'_>) -> Result<TokenType, InvalidResponse> {
-    let name = members.string("token_type");
-    let name = name.map_err(|_| InvalidResponse::Member)?;
+    let name = members.text("token_type")?;
     let stated = IntrospectedType::read(members);
     let is_known = |name: &str| {
-        ["Bearer", "DPoP"]
-            .into_iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
+        let mut known = KNOWN_TYPES.iter();
+        known.any(|known| known.eq_ignore_ascii_case(name))
     };
     Ok(if stated.is_other || !name.is_none_or(is_known) {
         TokenType::Other

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::ConfigError;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, digest};
 use crate::issuer::{AuthorizationServer, Client};
+use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::token::audience::Audience;
 use crate::token::error::VerifyErrorKind;
 use crate::token::scope_mapping::ScopeMapping;
@@ -19,9 +20,6 @@ const DEFAULT_CACHE_TTL: Duration = Duration::from_secs(60);
 const DEFAULT_NEGATIVE_CACHE_TTL: Duration = Duration::from_secs(10);
 const DEFAULT_CACHE_SIZE: u64 = 16 * 1024 * 1024;
 const DEFAULT_CONCURRENCY: usize = 64;
-
-/// Opaque tokens are far shorter. The limit bounds what one request can send to the authorization server.
-const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 
 /// The SHA-256 of a token and of everything that its result depends on.
 pub(super) type CacheKey = [u8; 32];
@@ -103,7 +101,7 @@ impl Settings {
 ///
 /// [RFC 6750 §2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
 pub(super) fn check_syntax(token: &str) -> Result<(), VerifyErrorKind> {
-    if token.len() > MAX_TOKEN_LENGTH {
+    if token.len() > MAX_PRESENTED_TOKEN {
         return Err(VerifyErrorKind::TooLong);
     }
     let unpadded = token.trim_end_matches('=');

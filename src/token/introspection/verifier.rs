@@ -198,7 +198,7 @@ impl IntrospectionVerifier {
     /// Requires signed introspection responses ([RFC 9701]). A plain response fails as a downgrade.
     ///
     /// A response is accepted if it is a JWT of type `token-introspection+jwt`, signed by the authorization server
-    /// with a key of its key set, issued to this client (`aud`) within the last minute, and at most 16 KiB long.
+    /// with a key of its key set, issued within the last minute to this client or the configured audience (`aud`), and at most 256 KiB long.
     /// Only its `token_introspection` claim is used. Encrypted responses are not supported.
     ///
     /// [RFC 9701]: https://www.rfc-editor.org/rfc/rfc9701

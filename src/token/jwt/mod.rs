@@ -11,6 +11,7 @@ use crate::clock::Now;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::{AuthorizationServer, FetchBudget};
 use crate::protocol::Claims;
+use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::telemetry::{self, Stopwatch};
 use crate::token::audience::Audience;
 use crate::token::error::VerifyError;
@@ -68,6 +69,7 @@ impl JwtVerifier {
             scopes: None,
             mapping: profile.claim_mapping(),
             rules: Rules {
+                max_length: MAX_PRESENTED_TOKEN,
                 algorithms: DEFAULT_ALGORITHMS.to_vec(),
                 media_types: MediaTypes::Checked(profile.media_type()),
                 leeway: DEFAULT_LEEWAY,

@@ -8,12 +8,10 @@ use crate::crypto::same_media_type;
 use crate::issuer::{AuthorizationServer, FetchBudget, Unavailable};
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::{Json, Object, parse_object};
+use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 use crate::token::id_token::{self, IdTokenSettings};
 use crate::token::jws::{MediaTypes, Rules, Signed};
-
-/// In bytes. A logout token contains little more than a session or a subject.
-pub(crate) const MAX_LOGOUT_TOKEN: usize = 8 * 1024;
 
 /// The maximum age of a logout token in seconds, independent of `exp`. Servers retry for some minutes, and each `jti` is
 /// kept for this time.
@@ -73,10 +71,8 @@ pub(crate) async fn verify(
     client_id: &str,
     settings: &IdTokenSettings,
 ) -> Result<LogoutToken, LogoutTokenError> {
-    if token.len() > MAX_LOGOUT_TOKEN {
-        return Err(LogoutTokenError::Token(VerifyErrorKind::TooLong));
-    }
     let rules = Rules {
+        max_length: MAX_PRESENTED_TOKEN,
         algorithms: Vec::new(),
         media_types: MediaTypes::Checked(is_logout_token_type),
         leeway: 0,
@@ -174,23 +170,21 @@ fn has_event(payload: &Object<'_>) -> bool {
 fn subject_and_session(
     payload: &Object<'_>,
 ) -> Result<(Option<String>, Option<String>), LogoutTokenError> {
-    let identifier = |name| match payload.member(name) {
-        None => Ok(None),
-        Some(value) => value
-            .as_str()
-            .filter(|text| (1..=MAX_IDENTIFIER).contains(&text.len()) && !text.contains('\0'))
-            .map(|text| Some(text.to_owned()))
-            .ok_or(()),
-    };
-    let subject: Option<String> = identifier("sub").map_err(|()| LogoutTokenError::Subject)?;
-    if subject.as_ref().is_some_and(|subject| !subject.is_ascii()) {
+    let is_invalid = |text: &&str| text.len() > MAX_IDENTIFIER || text.contains('\0');
+    let subject = payload.identifier("sub");
+    let subject = subject.map_err(|_| LogoutTokenError::Subject)?;
+    if subject.is_some_and(|one| is_invalid(&one) || !one.is_ascii()) {
         return Err(LogoutTokenError::Subject);
     }
-    let session_id = identifier("sid").map_err(|()| LogoutTokenError::SessionId)?;
+    let session_id = payload.text("sid");
+    let session_id = session_id.map_err(|_| LogoutTokenError::SessionId)?;
+    if session_id.as_ref().is_some_and(is_invalid) {
+        return Err(LogoutTokenError::SessionId);
+    }
     if subject.is_none() && session_id.is_none() {
         return Err(LogoutTokenError::NoSubject);
     }
-    Ok((subject, session_id))
+    Ok((subject.map(str::to_owned), session_id.map(str::to_owned)))
 }
 
 impl From<VerifyError> for LogoutTokenError {

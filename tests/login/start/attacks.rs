@@ -353,7 +353,8 @@ async fn every_response_of_the_layer_forbids_storing() {
 async fn pkce_is_sent_or_the_login_is_an_error() {
     for (name, methods, status) in [
         ("only plain", json!(["plain"]), 500),
-        ("nothing", json!([]), 500),
+        ("nothing", json!([]), 303),
+        ("a text", json!("S256"), 500),
         ("other case", json!(["s256"]), 500),
         ("both", json!(["plain", "S256"]), 303),
         ("not listed", json!(null), 303),

@@ -12,6 +12,7 @@ session_modes! {
     all: [
  an_unusable_refresh_response_ends_no_session_and_returns_no_token,
         a_missing_expires_in_is_not_unlimited,
+        a_rotated_refresh_token_is_kept_whatever_else_is_malformed,
     ],
     with_store: [
         without_its_store_a_session_is_not_refreshed,
@@ -54,16 +55,61 @@ async fn after(mode: Mode, status: u16, body: &str) -> (World, String, u16) {
 async fn an_unusable_refresh_response_ends_no_session_and_returns_no_token(mode: Mode) {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let crlf = r#"{"access_token":"a\r\nSet-Cookie: x=y","token_type":"Bearer"}"#;
-    let no_id_token = r#"{"access_token":"a","token_type":"Bearer","id_token":"a.b.c"}"#;
     for (name, status, body, expected) in [
         ("400 of a proxy", 400, "<html>", 502),
         ("500", 500, "", 503),
         ("deep", 200, &deep, 503),
         ("CRLF", 200, crlf, 503),
-        ("an ID token that is none", 200, no_id_token, 503),
+        (
+            "duplicate members",
+            200,
+            r#"{"refresh_token":"a","refresh_token":"b"}"#,
+            503,
+        ),
     ] {
         let (_, _, status) = after(mode, status, body).await;
         assert_eq!(status, expected, "{name}");
+    }
+}
+
+/// What is malformed is not used. The rotated refresh token is kept in any case, and the next attempt sends it: the server
+/// would end the session if the old one were sent again.
+async fn a_rotated_refresh_token_is_kept_whatever_else_is_malformed(mode: Mode) {
+    for (name, value, expected) in [
+        ("access_token", "", 503),
+        ("token_type", "", 503),
+        ("access_token", "a\tb", 503),
+        ("id_token", "a.b.c", 200),
+        ("id_token", "", 200),
+        ("error", "", 200),
+        ("expires_in", "soon", 200),
+    ] {
+        let (world, jar) = World::signed_in(mode).await;
+        let malformed = Fault::member(name, value).only_for(GrantType::RefreshToken);
+        world.server.fail_once(Endpoint::Token, malformed);
+        world.expire_token();
+        let answer = world.token(&world.a, &jar).await;
+        assert_eq!(answer.status, expected, "{name}");
+        world.expire_token();
+        let answer = world.token(&world.a, &jar).await;
+        assert_eq!(answer.status, 200, "{name}");
+        assert_eq!(world.refreshes(), 2, "{name}");
+    }
+}
+
+/// RFC 9449 §5, OpenID Connect Core §12.2: such tokens are not for this session.
+#[tokio::test]
+async fn tokens_of_another_type_or_with_a_forged_id_token_end_the_session() {
+    let another_type = || Fault::member("token_type", "DPoP");
+    let forged = || Fault::id_token(|mint| mint.with_wrong_key());
+    for (name, fault) in [("type", another_type()), ("ID token", forged())] {
+        let (world, jar) = World::signed_in(Mode::Store).await;
+        let fault = fault.only_for(GrantType::RefreshToken);
+        world.server.fail(Endpoint::Token, fault);
+        world.expire_token();
+        let answer = world.token(&world.a, &jar).await;
+        assert_eq!(answer.status, 401, "{name}");
+        assert_eq!(world.a.greeting(&jar).await, "hello stranger", "{name}");
     }
 }
 
@@ -93,7 +139,8 @@ async fn a_refresh_response_with_more_scopes_adds_none() {
         (serde_json::json!("openid profile email admin"), "openid"),
         (serde_json::json!(["openid", "admin"]), "openid"),
         (serde_json::json!("admin"), ""),
-        (serde_json::json!(""), ""),
+        (serde_json::json!(""), "openid"),
+        (serde_json::json!({}), "openid"),
         (serde_json::json!(null), "openid"),
     ] {
         let world = World::with(Mode::Store, |client| client.with_scopes("openid").unwrap());

@@ -1,7 +1,12 @@
 //! Authorization server metadata (RFC 8414 §2, OpenID Connect Discovery §3).
 
+mod malformed;
+
+use self::malformed::{CHALLENGE_METHODS, MemberReader};
 use super::endpoint::{MtlsAliases, ServerEndpoint};
-use super::json::{InvalidJson, Json, Object, parse_object};
+use super::json::{InvalidJson, parse_object};
+
+pub(crate) use self::malformed::{ISS_PARAMETER, MalformedMember, PROTECTION_OF_LOGINS};
 
 /// The metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3).
 ///
@@ -16,7 +21,8 @@ use super::json::{InvalidJson, Json, Object, parse_object};
 /// assert_eq!(metadata.jwks_uri(), Some("https://id.example.com/keys"));
 /// ```
 ///
-/// Members that this crate does not use are dropped.
+/// Members that this crate does not use are dropped. A member that is `null`, `""` or `[]` counts as absent, and so does
+/// a malformed one that a use does not need.
 ///
 /// # Not checked
 ///
@@ -40,9 +46,10 @@ pub struct Metadata {
     mtls_endpoint_aliases: MtlsAliases,
     id_token_signing_alg_values_supported: Option<Vec<String>>,
     authorization_response_iss_parameter_supported: bool,
+    malformed: Vec<MalformedMember>,
 }
 
-/// Error of [`Metadata::parse`]: the text is not strict JSON, `issuer` is missing, or a member has the wrong type.
+/// Error of [`Metadata::parse`]: the text is not strict JSON, or `issuer` is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a metadata document")]
 pub struct InvalidMetadata(());
@@ -66,44 +73,40 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns [`InvalidMetadata`] if the document is not a JSON object, has duplicate members or no `issuer`, or
-    /// if a member that this crate uses has the wrong type.
+    /// Returns [`InvalidMetadata`] if the document is not a JSON object, or has duplicate members or no `issuer`. A
+    /// malformed optional member counts as absent.
     pub fn parse(document: &[u8]) -> Result<Self, InvalidMetadata> {
         let object = parse_object(document)?;
-        let text = |name| object.string(name).map(|value| value.map(str::to_owned));
+        let issuer = object.identifier("issuer").ok().flatten();
+        let issuer = issuer.ok_or(InvalidMetadata(()))?.to_owned();
+        let mut reader = MemberReader {
+            object: &object,
+            malformed: Vec::new(),
+        };
+        reader.flag("require_pushed_authorization_requests");
+        reader.flag("require_signed_request_object");
         Ok(Self {
-            issuer: text("issuer")?.ok_or(InvalidMetadata(()))?,
-            authorization_endpoint: text("authorization_endpoint")?,
-            token_endpoint: text("token_endpoint")?,
-            jwks_uri: text("jwks_uri")?,
-            userinfo_endpoint: text("userinfo_endpoint")?,
-            end_session_endpoint: text("end_session_endpoint")?,
-            introspection_endpoint: text("introspection_endpoint")?,
-            revocation_endpoint: text("revocation_endpoint")?,
-            code_challenge_methods_supported: list(&object, "code_challenge_methods_supported")?,
-            prompt_values_supported: list(&object, "prompt_values_supported")?,
-            token_endpoint_auth_methods_supported: list(
-                &object,
-                "token_endpoint_auth_methods_supported",
-            )?,
-            introspection_endpoint_auth_methods_supported: methods(
-                &object,
-                ServerEndpoint::Introspection,
-            ),
-            revocation_endpoint_auth_methods_supported: methods(
-                &object,
-                ServerEndpoint::Revocation,
-            ),
+            issuer,
+            authorization_endpoint: reader.text("authorization_endpoint"),
+            token_endpoint: reader.text("token_endpoint"),
+            jwks_uri: reader.text("jwks_uri"),
+            userinfo_endpoint: reader.text("userinfo_endpoint"),
+            end_session_endpoint: reader.text("end_session_endpoint"),
+            introspection_endpoint: reader.text("introspection_endpoint"),
+            revocation_endpoint: reader.text("revocation_endpoint"),
+            code_challenge_methods_supported: reader.list(CHALLENGE_METHODS),
+            prompt_values_supported: reader.list("prompt_values_supported"),
+            token_endpoint_auth_methods_supported: reader
+                .list(ServerEndpoint::Token.auth_methods_name()),
+            introspection_endpoint_auth_methods_supported: reader
+                .list(ServerEndpoint::Introspection.auth_methods_name()),
+            revocation_endpoint_auth_methods_supported: reader
+                .list(ServerEndpoint::Revocation.auth_methods_name()),
             mtls_endpoint_aliases: MtlsAliases::read(&object),
-            id_token_signing_alg_values_supported: list(
-                &object,
-                "id_token_signing_alg_values_supported",
-            )
-            .unwrap_or_default(),
-            authorization_response_iss_parameter_supported: matches!(
-                object.member("authorization_response_iss_parameter_supported"),
-                Some(Json::Bool(true))
-            ),
+            id_token_signing_alg_values_supported: reader
+                .list("id_token_signing_alg_values_supported"),
+            authorization_response_iss_parameter_supported: reader.flag(ISS_PARAMETER),
+            malformed: reader.malformed,
         })
     }
 
@@ -275,6 +278,7 @@ impl Metadata {
 
     /// Returns the URLs that are set, with their names.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        // `endpoints_mut` must list the same ones.
         [
             ("authorization_endpoint", &self.authorization_endpoint),
             ("token_endpoint", &self.token_endpoint),
@@ -287,21 +291,49 @@ impl Metadata {
         .into_iter()
         .filter_map(|(name, url)| Some((name, url.as_deref()?)))
     }
-}
 
-fn list(object: &Object<'_>, name: &str) -> Result<Option<Vec<String>>, InvalidJson> {
-    Ok(object
-        .strings(name)?
-        .map(|values| values.into_iter().map(str::to_owned).collect()))
-}
+    fn endpoints_mut(&mut self) -> [(&'static str, &mut Option<String>); 7] {
+        [
+            ("authorization_endpoint", &mut self.authorization_endpoint),
+            ("token_endpoint", &mut self.token_endpoint),
+            ("jwks_uri", &mut self.jwks_uri),
+            ("userinfo_endpoint", &mut self.userinfo_endpoint),
+            ("end_session_endpoint", &mut self.end_session_endpoint),
+            ("introspection_endpoint", &mut self.introspection_endpoint),
+            ("revocation_endpoint", &mut self.revocation_endpoint),
+        ]
+    }
 
-/// Reads the authentication methods of an endpoint. A malformed list has no known method, so that no secret is sent
-/// there; it does not affect uses of the metadata that do not need the endpoint.
-fn methods(object: &Object<'_>, endpoint: ServerEndpoint) -> Option<Vec<String>> {
-    let name = endpoint.auth_methods_name();
-    match object.member(name)? {
-        Json::Null => None,
-        Json::String(text) if text.is_empty() => None,
-        _ => list(object, name).unwrap_or_else(|_| Some(vec!["not a list of strings".to_owned()])),
+    /// Removes the endpoints that requests must not be sent to, so that each fails only the use that needs it.
+    pub(crate) fn retain_endpoints(&mut self, is_allowed: impl Fn(&str) -> bool) {
+        let mut malformed = std::mem::take(&mut self.malformed);
+        for (name, endpoint) in self.endpoints_mut() {
+            if let Some(url) = endpoint.take_if(|url| !is_allowed(url)) {
+                malformed.push(MalformedMember::endpoint(name, &url));
+            }
+        }
+        self.malformed = malformed;
+    }
+
+    /// Returns the members that are not used because of their values.
+    pub(crate) fn malformed(&self) -> &[MalformedMember] {
+        &self.malformed
+    }
+
+    /// Returns an error if one of these members is malformed.
+    pub(crate) fn require_well_formed(&self, names: &[&str]) -> Result<(), MalformedMember> {
+        let mut malformed = self.malformed.iter();
+        match malformed.find(|member| names.contains(&member.name)) {
+            Some(member) => Err(member.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Says why an endpoint cannot be used: it is malformed, or the metadata has none.
+    pub(crate) fn why_unusable(&self, name: &'static str) -> String {
+        match self.require_well_formed(&[name]) {
+            Err(malformed) => malformed.to_string(),
+            Ok(()) => format!("the metadata has no {name}"),
+        }
     }
 }
