@@ -35,6 +35,8 @@ pub(super) struct OpenedCookies {
     session: Option<Result<(OpenedSession, SessionTime), StoreError>>,
     names: SessionCookieNames,
     has_invalid: bool,
+    /// Whether the browser signed in just before, and no page has accepted its session since.
+    has_just_signed_in: bool,
 }
 
 impl Settings {
@@ -58,10 +60,12 @@ impl Settings {
         }
         let contents = self.presented_sessions(&jar);
         let (names, has_invalid) = (contents.names, contents.has_invalid);
+        let has_just_signed_in = jar.has(SIGNED_IN);
         let opened = move |session| OpenedCookies {
             session,
             names,
             has_invalid,
+            has_just_signed_in,
         };
         if contents.presented.is_empty() {
             return Verification::Ready(opened(None));
@@ -113,8 +117,8 @@ impl Settings {
         // An invalid, expired or ended session. The request continues without one.
         let rejected = |reason| {
             events::session_cookie_rejected(reason);
-            let is_new = Jar::read(headers, &self.cookies).has(SIGNED_IN);
-            if is_new && !["signed_out", "refresh_refused"].contains(&reason) {
+            let is_expected = ["signed_out", "refresh_refused"].contains(&reason);
+            if opened.has_just_signed_in && !is_expected {
                 events::new_session_rejected(reason);
             }
             let names = SessionCookieNames::default();
@@ -130,14 +134,20 @@ impl Settings {
             None if opened.has_invalid => rejected("invalid"),
             None | Some((OpenedSession::Unreadable, _)) => SessionCookie::default(),
             Some((OpenedSession::Ended(reason), _)) => rejected(reason),
-            Some((OpenedSession::Session(loaded), now)) => SessionCookie {
-                session: Some((loaded, now)),
-                set_cookies: match opened.has_invalid {
+            Some((OpenedSession::Session(loaded), now)) => {
+                let mut set_cookies = match opened.has_invalid {
                     true => clear_others(names),
                     false => Vec::new(),
-                },
-                names,
-            },
+                };
+                if opened.has_just_signed_in {
+                    set_cookies.extend(self.cookies.clear(SIGNED_IN));
+                }
+                SessionCookie {
+                    session: Some((loaded, now)),
+                    set_cookies,
+                    names,
+                }
+            }
         })
     }
 

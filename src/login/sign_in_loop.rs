@@ -1,8 +1,9 @@
 //! Detects sign-ins that succeed but whose sessions no page accepts: the browser would be redirected
 //! to the login, which needs no action of the user, and back, without end.
 //!
-//! A sign-in sets a cookie that the browser keeps for 30 seconds. It is not encrypted and has no
-//! time: replicas with different keys or clocks are what it is for, and it only ends a redirect.
+//! A sign-in sets a cookie that the browser keeps for 30 seconds, unless a request with the session
+//! is accepted before. It is not encrypted and has no time: replicas with different keys or clocks are
+//! what it is for, and it only ends a redirect.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ impl Settings {
             .set(SIGNED_IN, "1", CookieLifetime::Of(RECENT), SameSite::Lax)
     }
 
-    /// Rejects a sign-in of a browser that completed another one just before and has no session.
+    /// Rejects a sign-in of a browser that completed another one just before, whose session no request
+    /// had.
     /// `replaces` is the session at the start of this login.
     pub(super) async fn check_sign_in_loop(
         &self,

@@ -241,7 +241,7 @@ async fn http_to_any_host_is_permitted_for_one_http_issuer_and_logged() {
         .await
         .unwrap_err();
     assert!(
-        error.is_configuration_error() && error.to_string().contains("not https"),
+        error.is_configuration_error() && error.to_string().contains("not an https URL"),
         "{error}"
     );
     assert!(AuthorizationServer::new("http://keycloak:8080").is_err());

@@ -141,7 +141,7 @@ async fn the_first_token_of_a_wrong_set_up_is_explained_at_the_default_log_level
             "a wrong secret for introspection",
             introspect,
             good(&server).opaque(),
-            503,
+            500,
             vec![
                 "introspection_credentials_rejected",
                 "client_id=\"api\"",

@@ -73,8 +73,12 @@ async fn a_flood_of_anonymous_requests_leaves_no_tasks_and_no_requests() {
         let request = request.body(Body::empty()).unwrap();
         api.clone().oneshot(request).await.unwrap().status()
     };
-    // Both layers fetch keys and metadata once.
+    // Both layers fetch keys and metadata once, and the first bad signature of a key fetches the key set again.
     assert_eq!(present(forged.sign()).await, StatusCode::OK);
+    present(forged.clone().with_broken_signature().sign()).await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
     shop.start("/auth/login", &mut Jar::default()).await;
     for number in 0..4 {
         present(

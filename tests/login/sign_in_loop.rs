@@ -3,6 +3,7 @@
 use axum::Router;
 use http::StatusCode;
 use tower_oauth::login::SameSite;
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{BrowserError, Endpoint, Fault, ManualClock, Page, TestServer};
 use tower_oauth::{Client, CookieKey, LoginLayer};
 
@@ -121,5 +122,24 @@ async fn two_sign_ins_in_a_row_are_not_a_loop_by_themselves() {
             .await
             .unwrap();
         assert_eq!(page.text(), "account of alice", "{same_site:?}");
+    }
+}
+
+/// A page has accepted the session, so that what happened to it afterwards is no loop.
+#[tokio::test]
+async fn a_user_whose_session_was_ended_at_once_can_sign_in_again() {
+    let store = MemoryStore::new().with_single_process();
+    let server = server();
+    let login = login(&server).with_session_store(store);
+    let browser = server.browser().with_origin(SHOP, app(&login)).unwrap();
+    for attempt in 0..3 {
+        let page = browser.navigate(&format!("{SHOP}/account")).await.unwrap();
+        let page = match attempt {
+            0 => page.sign_in("alice", "wonderland").await.unwrap(),
+            _ => page,
+        };
+        assert_eq!(page.text(), "account of alice", "attempt {attempt}");
+        let ended = login.sessions().end_user("alice").await.unwrap();
+        assert_eq!(ended, 1);
     }
 }

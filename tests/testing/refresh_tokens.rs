@@ -274,14 +274,14 @@ async fn a_handler_is_called_with_a_session_without_a_login() {
             .with_claim("email", "alice@example.test")
             .with_scopes("openid notes:read")
             .unwrap()
-            .with_access_token("an access token", Duration::from_secs(60));
+            .with_access_token("an-access-token", Duration::from_secs(60));
         let session = injected.create(&login).await;
         assert_eq!(session.issuer(), ISSUER, "{name}");
         assert_eq!(session.subject(), "alice", "{name}");
         assert_eq!(session.email().unwrap().address(), "alice@example.test");
         assert!(session.scopes().contains("notes:read"), "{name}");
         let token = session.access_token().await.unwrap();
-        assert_eq!(token.expose(), "an access token", "{name}");
+        assert_eq!(token.expose(), "an-access-token", "{name}");
         assert_ne!(session.id(), injected.create(&login).await.id(), "{name}");
     }
     assert!(server.requests().is_empty(), "no request was sent");
