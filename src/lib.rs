@@ -92,6 +92,8 @@
 //! | **Operation** | |
 //! | test your routes | module `testing` (feature `testing`) |
 //! | watch logs, spans and metrics | [`observability`] |
+//! | run behind a proxy, below a prefix, in a closed network | [`deployment`] |
+//! | find out why something does not work | [`troubleshooting`] |
 //! | keep state elsewhere | [`store`] |
 //! | understand a decision | [`design`] |
 //!
@@ -186,6 +188,16 @@ pub mod design {}
 ///
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
+
+/// Explains what proxies, networks and browsers do to tokens, cookies and redirects.
+///
+#[doc = include_str!("../docs/deployment.md")]
+pub mod deployment {}
+
+/// Lists what operators, callers and users see when something is set up wrongly, and what to do.
+///
+#[doc = include_str!("../docs/troubleshooting.md")]
+pub mod troubleshooting {}
 
 // Its examples use these features.
 #[cfg(all(doctest, feature = "redis", feature = "testing"))]

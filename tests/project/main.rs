@@ -18,3 +18,5 @@ mod configuration;
 mod golden;
 mod house;
 mod language;
+mod mistakes;
+mod troubleshooting;
