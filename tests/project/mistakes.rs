@@ -180,18 +180,27 @@ async fn login_secret(record: Record) {
     record.response(&shop.sign_in("alice", &mut Jar::default()).await);
 }
 
+/// A browser that asks again and again, for a quarter of a minute.
+async fn visits(record: Record, server: &TestServer, app: &Router, page: &str) {
+    for _ in 0..3 {
+        let answer = send(app, Ask::page(page)).await;
+        record.response(&answer);
+        server.clock().advance(Duration::from_secs(6));
+    }
+}
+
 async fn nested_login(record: Record) {
     let server = server();
     let app = Router::new().nest("/shop", app(&login(&server)));
-    record.response(&send(&app, Ask::page("/shop/account")).await);
-    record.response(&send(&app, Ask::page("/auth/login?return_to=/account")).await);
+    visits(record.clone(), &server, &app, "/shop/account").await;
+    let answer = send(&app, Ask::page("/auth/login?return_to=/account")).await;
+    record.response(&answer);
 }
 
+/// The browser asks for `/shop/account`, and the proxy forwards `/account`.
 async fn stripped_prefix(record: Record) {
     let shop = Shop::new();
-    // The browser asked for /shop/account; the proxy forwards /account.
-    let answer = shop.send(Ask::page("/account")).await;
-    record.response(&answer);
+    visits(record, &shop.server, &shop.app, "/account").await;
 }
 
 async fn login_with_store(record: Record, store: impl Store) {
