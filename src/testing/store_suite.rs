@@ -1,4 +1,4 @@
-//! The contract of a [`Store`](crate::store::Store) as test functions for any implementation.
+//! The contract of a [`Store`] as test functions for any implementation.
 //!
 //! Implement [`StoreUnderTest`] for the store, and call [`check_contract`] from a test of its own runtime:
 //!

@@ -3,7 +3,7 @@
 use super::dpop::ProofError;
 use crate::telemetry::RejectedToken;
 
-/// The kind of a [`VerifyError`].
+/// The kind of a [`VerifyError`](super::VerifyError).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyErrorKind {

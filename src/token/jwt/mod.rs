@@ -207,7 +207,7 @@ impl JwtVerifier {
     ///
     /// # Errors
     ///
-    /// [`VerifyErrorKind::Unavailable`] if the keys could not be fetched, [`VerifyErrorKind::Bound`] if the token is
+    /// [`VerifyErrorKind::Unavailable`](crate::token::VerifyErrorKind::Unavailable) if the keys could not be fetched, [`VerifyErrorKind::Bound`](crate::token::VerifyErrorKind::Bound) if the token is
     /// sender-constrained (`cnf`), and the other kinds if the token is not valid.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
         let verification = self.verify_at(token, &Now::new(self.server().clock()));
