@@ -24,7 +24,8 @@ impl AuthorizationServer {
     /// The limits still apply: a response must arrive within 5 seconds and have at most 1 MiB, and URLs must be https
     /// unless the issuer is on loopback. The service should not follow redirects.
     ///
-    /// If nothing of a request was sent, return [`BackChannelError::NotSent`], or an error that has it as a source:
+    /// If nothing of a request was sent, return
+    /// [`BackChannelError::NotSent`](super::BackChannelError::NotSent), or an error that has it as a source:
     /// introspection pauses only after this error, and a refresh token is then known to be unused. Close pooled
     /// connections that were idle for 15 seconds, and open new ones after a timeout.
     ///
