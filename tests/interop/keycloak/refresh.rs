@@ -67,7 +67,7 @@ async fn the_latest_refresh_token_is_returned_fifty_times() {
                     return;
                 };
                 let mut issued = issued.lock().unwrap();
-                let changed = format!("{}.{token}", issued.len());
+                let changed = format!("{} of  {token} + 100% =&", issued.len());
                 response["refresh_token"] = changed.clone().into();
                 issued.push_back((changed, token));
             }),
