@@ -43,6 +43,8 @@ pub(crate) enum RefreshFailure {
     /// The tokens are not for this session: their ID token is of another user or forged, or their type differs. They
     /// must not be used, and the session must end.
     NotForSession(FlowError),
+    /// The status is 400 without an error code. Some servers reject a refresh token with it, but so may a proxy.
+    Unexplained(FlowError),
     /// The authorization server rejected the client. The refresh token was not validated.
     Misconfigured(FlowError),
     /// The request was not processed and can be retried.
@@ -58,6 +60,7 @@ impl RefreshFailure {
         match self {
             Self::Refused(error) => ("refused", error),
             Self::NotForSession(error) => ("not for the session", error),
+            Self::Unexplained(error) => ("unexplained", error),
             Self::Misconfigured(error) => ("misconfigured", error),
             Self::Unavailable(error) => ("unavailable", error),
             Self::Unclear(error) => ("unclear", error),
@@ -79,6 +82,7 @@ impl RefreshFailure {
             // RFC 9449 §5: a client must not use a token of another type than the one it asked for.
             TokenResponseError::TokenType => Self::NotForSession(error.into()),
             TokenResponseError::Status(429 | 503) => Self::Unavailable(error.into()),
+            TokenResponseError::Status(400) => Self::Unexplained(error.into()),
             // Sent by a proxy or a firewall, or the URL is not a token endpoint.
             TokenResponseError::Status(300..=407 | 409..=499) => Self::Misconfigured(error.into()),
             _ => Self::Unclear(error.into()),
@@ -270,7 +274,11 @@ mod tests {
             ),
             (
                 ("misconfigured", "token_endpoint_status"),
-                &[(400, "<html>"), (401, ""), (302, "")],
+                &[(401, ""), (302, "")],
+            ),
+            (
+                ("unexplained", "token_endpoint_status"),
+                &[(400, "<html>"), (400, "")],
             ),
             (
                 ("unavailable", "token_endpoint_unavailable"),

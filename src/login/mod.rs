@@ -69,7 +69,8 @@
 //! [`LoginLayer`] returns its layer. A session of one layer never counts at the other. Cookie names
 //! contain the client id, and a digest of the layer unless the folder is `/auth`. If two layers have
 //! a route or, on one host, the cookie names in common, users of neither can sign in: they get 500, and
-//! the log names the setting.
+//! the log names the setting. A layer with [`Csrf::StaticHeader`] belongs inside: an outer one asks for
+//! the header on the routes of the inner layer too, if the request has its session.
 //!
 //! # Deployment notes
 //!

@@ -112,6 +112,10 @@ impl Settings {
         if let Some(inner) = self.paths.inner(value) {
             check_return_to(inner, base, &own_routes)?;
         }
+        // A proxy may see the prefix in another spelling of the path.
+        if !self.paths.prefix().is_empty() && has_other_spellings(value) {
+            return None;
+        }
         check_return_to(value, base, &own_routes)
     }
 
@@ -202,3 +206,12 @@ const RETURN_TO: &str = "return_to";
 
 /// Limit on the default return target and on the return target of a sign-out.
 pub(super) const MAX_LOGOUT_TARGET: usize = 512;
+
+/// Returns whether the path has dot segments, or escapes in its first segment.
+fn has_other_spellings(target: &str) -> bool {
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let path = path.to_ascii_lowercase().replace("%2e", ".");
+    let mut segments = path.split('/').skip(1);
+    let is_dotted = segments.clone().any(|one| one == "." || one == "..");
+    is_dotted || segments.next().is_some_and(|first| first.contains('%'))
+}

@@ -100,10 +100,6 @@ impl<'a> Object<'a> {
         self.0.iter().map(|one| (one.name.as_ref(), &one.value))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Returns a member that is a string, or `None` if it is absent. Any other type is an error.
     pub(crate) fn string(&self, name: &str) -> Result<Option<&str>, InvalidJson> {
         self.member(name)

@@ -235,6 +235,8 @@ pub(crate) struct TypeMarkers {
     roles: bool,
     client_id: bool,
     azp: bool,
+    /// A claim that names a client is neither a string nor unset.
+    malformed_client: bool,
     appid: bool,
     cid: bool,
     /// The tenant, which only Entra sends.
@@ -254,6 +256,9 @@ impl TypeMarkers {
         for (name, value) in payload.iter() {
             let is = |expected| value.as_str() == Some(expected);
             markers.other_type |= states_other_type(name, value);
+            if ["client_id", "azp", "appid", "cid"].contains(&name) {
+                markers.malformed_client |= !value.is_unset() && value.as_str().is_none();
+            }
             match name {
                 "nonce" => markers.nonce = true,
                 "at_hash" | "c_hash" => markers.hash = true,
@@ -295,6 +300,9 @@ impl TypeMarkers {
         if self.other_type || (is_like_id_token && !has_strong_mark) {
             return Err(VerifyErrorKind::NotAnAccessToken);
         }
+        if self.malformed_client {
+            return Err(VerifyErrorKind::Claims);
+        }
         if self.typ_dpop && !self.has_proof_key() {
             return Err(VerifyErrorKind::Bound);
         }
@@ -312,15 +320,12 @@ impl TypeMarkers {
     }
 }
 
-/// Returns whether a mark has content. Serializers print `null`, `""`, `[]` or `{}` for what is not set.
+/// Returns whether a mark has content: a text, or a list with one. Serializers print `null`, `""`, `[]` or `{}` for what is
+/// not set, and a mark of another type says nothing.
 fn is_filled(value: &Json<'_>) -> bool {
-    match value {
-        Json::Null => false,
-        Json::String(text) => !text.is_empty(),
-        Json::Array(items) => !items.is_empty(),
-        Json::Object(members) => !members.is_empty(),
-        _ => true,
-    }
+    let is_text = |one: &Json<'_>| one.as_str().is_some_and(|text| !text.trim().is_empty());
+    let is_list = |items: &[Json<'_>]| items.iter().any(is_text);
+    is_text(value) || value.as_array().is_some_and(is_list)
 }
 
 /// The values for other tokens than access tokens, compared without case.

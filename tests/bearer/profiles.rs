@@ -590,3 +590,29 @@ async fn a_profile_rejects_the_tokens_of_other_vendors() {
         Outcome::NoCredentials
     );
 }
+
+/// A serializer may print an empty value for what is not set, and an ID token may have a claim of that name.
+#[tokio::test]
+async fn a_mark_without_content_or_of_another_type_is_no_mark() {
+    let server = vendor(KEYCLOAK);
+    let verifier = JwtVerifier::new(&server.authorization_server(), API).unwrap();
+    let layer = BearerLayer::new(verifier.with_profile(TokenProfile::Generic));
+    let app = Router::new().route("/", get(|| async {})).layer(layer);
+    for (name, value, expected) in [
+        ("scope", json!("read"), 200),
+        ("scope", json!(" "), 401),
+        ("scope", json!(1), 401),
+        ("scope", json!(true), 401),
+        ("scope", json!([""]), 401),
+        ("scope", json!([null]), 401),
+        ("azp", json!(["shop"]), 401),
+        ("azp", json!(1), 401),
+        ("appid", json!([API]), 401),
+    ] {
+        let claims = json!({ "aud": API, "sub": "alice", "scope": "read", "azp": "shop" });
+        let mut claims = claims;
+        claims[name] = value.clone();
+        let answer = present(&app, &token(&server, Some("JWT"), &claims)).await;
+        assert_eq!(answer.status, expected, "{name}: {value}");
+    }
+}

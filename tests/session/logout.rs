@@ -172,6 +172,18 @@ async fn a_link_in_an_own_page_signs_out() {
     assert_eq!(answer.clears(), [SESSION]);
 }
 
+/// Another site can choose the target of a redirect by a script or a `meta` element of an own page.
+#[tokio::test]
+async fn a_redirect_without_an_action_of_the_user_asks_before_it_signs_out() {
+    let shop = Shop::new();
+    let jar = shop.signed_in().await;
+    let ask = Ask::page("/auth/logout").set("sec-fetch-site", "same-origin");
+    let answer = shop.send(ask.without("sec-fetch-user").jar(&jar)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.clears(), [""; 0]);
+    assert_eq!(shop.greeting(&jar).await, "hello alice");
+}
+
 /// Open redirects.
 #[tokio::test]
 async fn a_hostile_return_target_of_a_sign_out_becomes_the_default() {

@@ -65,9 +65,10 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
         }
     }
     let target = settings.logout_target(&pairs);
-    // A link in a page of this application, but not its prefetch, and not an image in a page.
-    let is_own_link = navigation::single(&parts.headers, &SEC_FETCH_SITE)
-        == FieldValue::One("same-origin")
+    // A link that a user followed in a page of this application: no prefetch, no image in a page, and no redirect of a
+    // script or a `meta` element, which another site can choose the target of.
+    let is_own_link = navigation::is_user_activated(&parts.headers)
+        && navigation::single(&parts.headers, &SEC_FETCH_SITE) == FieldValue::One("same-origin")
         && navigation::is_document_request(&parts.headers)
         && !navigation::has_cross_origin(&parts.headers, &settings.origin)
         && !navigation::is_prefetch(&parts.headers);
@@ -254,6 +255,7 @@ impl<'a> PendingLogout<'a> {
 /// that it is none.
 fn kind_of_post(settings: &Settings, headers: &HeaderMap) -> RequestKind {
     let may_be_form = !navigation::has_fetch_metadata(headers)
+        && !headers.contains_key("x-requested-with")
         && (navigation::wants_html(headers) || !headers.contains_key(ACCEPT));
     match navigation::request_kind(&Method::POST, headers, &settings.origin) {
         RequestKind::Program if may_be_form => RequestKind::Form,

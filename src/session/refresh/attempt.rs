@@ -169,7 +169,8 @@ impl SessionManager {
                 );
             }
             Ok(new) => {
-                self.local.refreshes.record_success(record.id());
+                let now = self.flow.clock().monotonic();
+                self.local.refreshes.record_success(record.id(), now);
                 let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
                 let mut saved = self.save_tokens(loaded.clone(), new, fence).await;
                 if let Ok(newest) = saved {
@@ -194,7 +195,10 @@ impl SessionManager {
                 let retry_after = Duration::ZERO;
                 self.back_off(record, SessionError::Refused { error, retry_after })
             }
-            RefreshFailure::Unavailable(error) => {
+            RefreshFailure::Unexplained(error) if self.confirms_rejection(record) => {
+                self.refresh_token_rejected(loaded, &error).await
+            }
+            RefreshFailure::Unavailable(error) | RefreshFailure::Unexplained(error) => {
                 Refresh::Unavailable.count();
                 events::refresh_failed(&error);
                 let retry_after = error.retry_after().unwrap_or_default();
@@ -209,6 +213,11 @@ impl SessionManager {
             }
         };
         (outcome, TokenUse::Known)
+    }
+
+    fn confirms_rejection(&self, record: &SessionRecord) -> bool {
+        let now = self.flow.clock().monotonic();
+        self.local.refreshes.confirms_rejection(*record.id(), now)
     }
 
     fn back_off(&self, record: &SessionRecord, failure: SessionError) -> RefreshResult {

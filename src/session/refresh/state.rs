@@ -9,7 +9,7 @@ use crate::record::{SessionId, SessionRecord};
 use crate::session::error::SessionError;
 use crate::session::loaded::LoadedSession;
 use crate::single_flight::{SingleFlight, Waiter};
-use crate::sync::RwLock;
+use crate::sync::{Mutex, RwLock};
 
 pub(in crate::session) type RefreshResult = Result<LoadedSession, SessionError>;
 pub(in crate::session) type RefreshWaiter = Waiter<RefreshResult>;
@@ -23,6 +23,10 @@ pub(in crate::session) struct Refreshes {
     /// Sessions whose refresh token was rejected, with the generation of their tokens. A cookie of the same
     /// session with newer tokens is not affected.
     rejected: RwLock<ExpiringMap<SessionId, u64, ()>>,
+    /// When the refresh of a session was first answered with status 400 without an error code.
+    unexplained: Mutex<ExpiringMap<SessionId, Duration, ()>>,
+    /// When a refresh last succeeded.
+    last_success: Mutex<Duration>,
     /// Whether the warning about rotation without a store has been logged: the reason is the same for all sessions.
     warned: AtomicBool,
 }
@@ -41,6 +45,8 @@ impl Default for Refreshes {
             attempts: SingleFlight::default(),
             failed: RwLock::new(ExpiringMap::new(MAX_SESSIONS)),
             rejected: RwLock::new(ExpiringMap::new(MAX_SESSIONS)),
+            unexplained: Mutex::new(ExpiringMap::new(MAX_SESSIONS)),
+            last_success: Mutex::default(),
             warned: AtomicBool::new(false),
         }
     }
@@ -80,8 +86,21 @@ impl Refreshes {
         error.with_retry_after(delay)
     }
 
-    pub(in crate::session) fn record_success(&self, id: &SessionId) {
+    pub(in crate::session) fn record_success(&self, id: &SessionId, now: Duration) {
         self.failed.write().remove(id);
+        self.unexplained.lock().remove(id);
+        *self.last_success.lock() = now;
+    }
+
+    /// Records a response with status 400 without an error code. Returns whether it rejects the refresh token: it is
+    /// repeated, and refreshes of other sessions succeeded in between, so that it is no outage.
+    pub(in crate::session) fn confirms_rejection(&self, id: SessionId, now: Duration) -> bool {
+        let mut unexplained = self.unexplained.lock();
+        let Some(&first) = unexplained.get(&id) else {
+            unexplained.insert(id, now, ());
+            return false;
+        };
+        now.saturating_sub(first) >= MIN_REPETITION && *self.last_success.lock() > first
     }
 
     pub(in crate::session) fn record_rejection(&self, record: &SessionRecord) {
@@ -111,6 +130,9 @@ const MAX_SESSIONS: usize = 10_000;
 
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const MAX_DELAY: Duration = Duration::from_secs(60);
+
+/// The time between two responses without an error code that reject a refresh token.
+const MIN_REPETITION: Duration = Duration::from_secs(60);
 
 /// The longest accepted `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
@@ -152,7 +174,7 @@ mod tests {
         fail(id(1), 86_400 * second, 31 * second);
         assert!(failures.active_failure(&id(1), 630 * second).is_some());
         assert!(failures.active_failure(&id(1), 631 * second).is_none());
-        failures.record_success(&id(1));
+        failures.record_success(&id(1), second);
         fail(id(1), Duration::ZERO, 700 * second);
         assert!(failures.active_failure(&id(1), 701 * second).is_none());
     }

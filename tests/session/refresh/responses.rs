@@ -6,7 +6,7 @@ use crate::support::logs::Logs;
 use crate::support::modes::{Mode, session_modes};
 use crate::support::refresh;
 use crate::support::refresh::{World, settle, status_and_text, token};
-use crate::support::shop::Ask;
+use crate::support::shop::{Ask, Jar};
 
 session_modes! {
     all: [
@@ -56,7 +56,7 @@ async fn an_unusable_refresh_response_ends_no_session_and_returns_no_token(mode:
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let crlf = r#"{"access_token":"a\r\nSet-Cookie: x=y","token_type":"Bearer"}"#;
     for (name, status, body, expected) in [
-        ("400 of a proxy", 400, "<html>", 502),
+        ("400 of a proxy", 400, "<html>", 503),
         ("500", 500, "", 503),
         ("deep", 200, &deep, 503),
         ("CRLF", 200, crlf, 503),
@@ -110,6 +110,29 @@ async fn tokens_of_another_type_or_with_a_forged_id_token_end_the_session() {
         let answer = world.token(&world.a, &jar).await;
         assert_eq!(answer.status, 401, "{name}");
         assert_eq!(world.a.greeting(&jar).await, "hello stranger", "{name}");
+    }
+}
+
+/// Some servers answer so for a dead refresh token, and so do proxies during an outage. It rejects the refresh token if it is
+/// repeated while refreshes of other sessions succeed.
+#[tokio::test]
+async fn a_repeated_400_without_an_error_code_ends_the_session_if_other_refreshes_succeed() {
+    for (others_succeed, expected) in [(true, 401), (false, 503)] {
+        let (world, alice) = World::signed_in(Mode::Store).await;
+        let mut bob = Jar::default();
+        world.a.sign_in("bob", &mut bob).await;
+        let unexplained = || Fault::status(400).only_for(GrantType::RefreshToken);
+        world.server.fail(Endpoint::Token, unexplained());
+        world.expire_token();
+        assert_eq!(world.token(&world.a, &alice).await.status, 503);
+        world.server.clear_faults(Endpoint::Token);
+        if others_succeed {
+            world.advance(1);
+            assert_eq!(world.token(&world.a, &bob).await.status, 200);
+        }
+        world.server.fail(Endpoint::Token, unexplained());
+        world.advance(61);
+        assert_eq!(world.token(&world.a, &alice).await.status, expected);
     }
 }
 
