@@ -5,6 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
@@ -55,9 +56,14 @@ impl Ca {
     ) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone())?;
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated();
+        // By name, so that it does not matter which providers other crates enable.
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .allow_unauthenticated();
         let key = PrivateKeyDer::try_from(server.key.serialize_der())?;
-        let config = ServerConfig::builder()
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(verifier.build()?)
             .with_single_cert(vec![server.der], key)?;
         Ok(Arc::new(config))

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_oauth::bearer::{ClientCertificate, Mtls, Refusal};
@@ -345,7 +346,10 @@ async fn tls_request(
 ) -> String {
     let mut roots = RootCertStore::empty();
     roots.add(ca.0.der().clone()).unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots);
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
     let config = match client {
         None => config.with_no_client_auth(),
         Some(client) => {
