@@ -55,7 +55,7 @@ pub fn jws(token: &str, keys: &Keys) -> Option<ParsedJws> {
         media_type: jws.media_type().map(str::to_owned),
         payload: jws.payload().to_vec(),
         is_signed: key
-            .and_then(|key| key.public_key().map(|key| jws.verify(key)))
+            .and_then(|keys| keys.iter().next()?.public_key().map(|key| jws.verify(key)))
             .unwrap_or_default(),
     })
 }
