@@ -1,4 +1,5 @@
-//! Payloads: each claim has the value that an independent JSON parser finds, and is within its range.
+//! Payloads: each claim has the value that an independent JSON parser finds, and is within its range. A claim that is null,
+//! empty or an empty list is absent, and an empty identifier is an error.
 #![no_main]
 
 use std::time::UNIX_EPOCH;
@@ -13,12 +14,16 @@ fuzz_target!(|data: &[u8]| {
     };
     let expected: Value = serde_json::from_slice(data).unwrap();
     let expected = expected.as_object().unwrap();
-    let text = |name: &str| expected.get(name).map(|one| one.as_str().unwrap());
+    for name in ["iss", "sub", "client_id", "jti"] {
+        assert_ne!(expected.get(name), Some(&Value::from("")), "{name}");
+    }
+    let member = |name: &str| expected.get(name).filter(|one| !is_unset(one));
+    let text = |name: &str| member(name).map(|one| one.as_str().unwrap());
     assert_eq!(claims.issuer(), text("iss"));
     assert_eq!(claims.subject(), text("sub"));
     assert_eq!(claims.client_id(), text("client_id"));
 
-    let seconds = |name: &str| expected.get(name).map(|one| one.as_f64().unwrap());
+    let seconds = |name: &str| member(name).map(|one| one.as_f64().unwrap());
     for (read, sent) in [
         (claims.expires_at(), seconds("exp")),
         (claims.issued_at(), seconds("iat")),
@@ -30,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
             assert!((read as f64 - sent).abs() <= 1.0, "{read} {sent}");
         }
     }
-    let audience: Vec<&str> = match expected.get("aud") {
+    let audience: Vec<&str> = match member("aud") {
         None => vec![],
         Some(Value::String(one)) => vec![one],
         Some(many) => many
@@ -47,3 +52,12 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(&again, expected);
     let _ = format!("{claims:?}");
 });
+
+fn is_unset(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
