@@ -2,10 +2,14 @@
 //! empty or an empty list is absent, and an empty identifier is an error.
 #![no_main]
 
+mod unset;
+
 use std::time::UNIX_EPOCH;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+
+use unset::is_unset;
 
 fuzz_target!(|data: &[u8]| {
     let Some(claims) = tower_oauth::fuzzing::claims(data) else {
@@ -52,12 +56,3 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(&again, expected);
     let _ = format!("{claims:?}");
 });
-
-fn is_unset(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        _ => false,
-    }
-}
