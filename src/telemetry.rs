@@ -3,10 +3,22 @@
 //! `docs/observability.md` documents both. Labels are enums, so that callers cannot create time series.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use crate::sync::Mutex;
+
+/// Whether a lasting condition was logged. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogOnce(Arc<AtomicBool>);
+
+impl LogOnce {
+    /// Returns `true` once.
+    pub(crate) fn is_first(&self) -> bool {
+        !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
+    }
+}
 
 /// Defines an enum whose values increment a counter under one label. The keys are static, so counting does not allocate.
 macro_rules! counted {
@@ -135,7 +147,8 @@ counted! {
         Success => "success",
         /// The authorization server rejected the refresh token.
         Refused => "refused",
-        OtherSubject => "other_subject",
+        /// The tokens are forged, of another identity or of another type.
+        NotForSession => "not_for_session",
         Misconfigured => "misconfigured",
         Unavailable => "unavailable",
         /// The response was lost: the refresh token may have been used.
@@ -356,6 +369,7 @@ fn is_observed() -> bool {
         || enabled!(target: "tower_oauth::bearer", Level::ERROR)
         || enabled!(target: "tower_oauth::session", Level::ERROR)
         || enabled!(target: "tower_oauth::relay", Level::ERROR)
+        || enabled!(target: "tower_oauth::issuer", Level::ERROR)
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::token::{Explanation, VerifyErrorKind};
 /// After how many rejections the warning is logged, if a token was accepted before.
 const MANY: u64 = 10;
 
-/// Counts the rejections since a token was last accepted. Tokens that are accepted from the cache do not count: they cost
-/// nothing here, and what changed since they were verified does not concern them.
+/// Counts the rejections since a token was last accepted. Tokens from the cache of verified JWTs do not count: they
+/// cost nothing here, and what changed since they were verified does not concern them.
 #[derive(Debug)]
 pub(super) struct RejectionLog {
     has_accepted: AtomicBool,
@@ -44,7 +44,10 @@ impl Default for RejectionLog {
 impl RejectionLog {
     /// Records that a token was accepted after its verification.
     pub(super) fn record_accepted(&self) {
-        self.has_accepted.store(true, Ordering::Relaxed);
+        // Written once: tokens from the introspection cache come here too.
+        if !self.has_accepted.load(Ordering::Relaxed) {
+            self.has_accepted.store(true, Ordering::Relaxed);
+        }
         if self.has_rejected.load(Ordering::Relaxed) {
             self.has_rejected.store(false, Ordering::Relaxed);
             *self.rejected.lock() = None;
@@ -55,17 +58,11 @@ impl RejectionLog {
     /// reason: at the first of them if none was ever accepted, else at the tenth.
     #[cold]
     pub(super) fn record_rejected(&self, refusal: &Refusal, clock: &SharedClock) {
-        let (kind, explanation) = match refusal {
+        let kind = match refusal {
             // An outage has log events of its own.
             Refusal::Token(error) if is_outage(error.kind()) => return,
-            Refusal::Token(error) => (
-                error.kind().counter().label(),
-                error.explanation().unwrap_or_default(),
-            ),
-            Refusal::UnsupportedCredentials { found } => (
-                "unsupported_credentials",
-                Explanation::new(*found, "the scheme Bearer", ""),
-            ),
+            Refusal::Token(error) => error.kind().counter().label(),
+            Refusal::UnsupportedCredentials { .. } => "unsupported_credentials",
             _ => return,
         };
         self.has_rejected.store(true, Ordering::Relaxed);
@@ -76,12 +73,20 @@ impl RejectionLog {
             *rejected = Some(Rejected { kind, count });
             count
         };
-        let is_due = count >= MANY || !self.has_accepted.load(Ordering::Relaxed);
+        if count < MANY && self.has_accepted.load(Ordering::Relaxed) {
+            return;
+        }
+        let explanation = match refusal {
+            Refusal::Token(error) => error.explanation().unwrap_or_default(),
+            Refusal::UnsupportedCredentials { found } => Explanation::new(
+                *found,
+                "one token with the scheme Bearer, or DPoP if the layer checks it",
+                "BearerLayer::with_dpop, BearerLayer::add_token_source, or the client",
+            ),
+            _ => return,
+        };
         let now = || Now::new(clock).monotonic(clock);
-        if explanation.is_reported
-            || !is_due
-            || !self.limits.allows("every_token_rejected", kind, now())
-        {
+        if explanation.is_reported || !self.limits.allows("every_token_rejected", kind, now()) {
             return;
         }
         tracing::warn!(

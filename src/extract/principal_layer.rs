@@ -24,7 +24,7 @@ use crate::login::{Required, SessionRequirement};
 /// use tower_oauth::bearer::Policy;
 /// use tower_oauth::extract::PrincipalLayer;
 ///
-/// // Users need the role, in a browser and behind a program; programs need the scope, too.
+/// // Users need the role, whether they use a browser or a program with their token; access tokens need the scope too.
 /// let clerk = Policy::role("roles", "clerk")?;
 /// let program = Policy::all("orders:write")?.and_role("roles", "clerk")?;
 /// let clerks = PrincipalLayer::new(clerk)?.with_token_policy(program);

@@ -3,6 +3,7 @@
 use crate::config_error::ConfigError;
 use crate::crypto::SigningKey;
 use crate::protocol::ClientSecret;
+use crate::protocol::credentials::is_token68;
 
 /// The client as registered at the authorization server ([RFC 6749 §2]), with its credentials.
 ///
@@ -184,7 +185,7 @@ impl Client {
                     reason: "it must not be empty or contain control characters, such as a line break",
                 })
             }
-            Authentication::BearerToken(token) if !is_b64token(token.expose()) => {
+            Authentication::BearerToken(token) if !is_token68(token.expose().as_bytes()) => {
                 Err(ConfigError::Secret {
                     setting: "bearer token",
                     reason: "it must consist of letters, digits and `-._~+/`, with `=` only at its end",
@@ -220,13 +221,6 @@ impl Client {
     pub(crate) fn is_public(&self) -> bool {
         matches!(self.authentication, Authentication::None)
     }
-}
-
-/// RFC 6750 §2.1.
-fn is_b64token(token: &str) -> bool {
-    let unpadded = token.trim_end_matches('=');
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    !unpadded.is_empty() && unpadded.bytes().all(is_allowed)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::client_assertion::{self, ASSERTION_TYPE, AuthenticationContext};
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::form::encode_component;
 use crate::protocol::metadata::MalformedMember;
-use crate::protocol::sanitize::log_safe;
+use crate::protocol::sanitize::listed;
 use crate::protocol::{ClientSecret, Metadata};
 use crate::random::RandomError;
 
@@ -30,7 +30,7 @@ pub(crate) enum EndpointError {
     #[error("{0}; `Client::with_unlisted_method` ignores the list")]
     MalformedList(MalformedMember),
     #[error(
-        "{list} of the metadata is [{listed}], expected {method:?}; use another constructor of `Client`, or \
+        "{list} of the metadata is {listed}, expected {method:?}; use another constructor of `Client`, or \
          `Client::with_unlisted_method` if the list is wrong"
     )]
     Method {
@@ -137,14 +137,11 @@ impl Client {
         let checked = metadata.require_well_formed(&[endpoint.auth_methods_name()]);
         checked.map_err(EndpointError::MalformedList)?;
         match metadata.auth_methods(endpoint) {
-            Some(listed) if !listed.iter().any(|one| one == method) => {
-                let listed: Vec<_> = listed.iter().take(16).map(|one| log_safe(one)).collect();
-                Err(EndpointError::Method {
-                    list: endpoint.auth_methods_name(),
-                    listed: listed.join(", "),
-                    method,
-                })
-            }
+            Some(all) if !all.iter().any(|one| one == method) => Err(EndpointError::Method {
+                list: endpoint.auth_methods_name(),
+                listed: listed(all.iter().map(String::as_str)),
+                method,
+            }),
             _ => Ok(()),
         }
     }

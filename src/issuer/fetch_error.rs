@@ -119,16 +119,17 @@ impl FetchError {
 
     /// Combines the failures of all addresses that were asked for one document.
     ///
-    /// The configuration is wrong only if no address is unavailable, and one has the document of another issuer or
-    /// none has a document at all. Anything else can change without an operator.
+    /// The configuration is wrong only if each address that has a document has that of another issuer. Anything else can
+    /// change without an operator: a proxy answers 404 while the authorization server starts.
     pub(super) fn of_all(failures: &[Self], advice: &str) -> Self {
         let has = |cause| failures.iter().any(|failure| failure.cause == cause);
         let is_unavailable = has(FetchCause::Unreachable) || has(FetchCause::Outage);
-        let is_configuration = has(FetchCause::Configuration) || !has(FetchCause::Unreadable);
-        let (cause, advice) = match !is_unavailable && is_configuration {
-            true => (FetchCause::Configuration, advice),
-            false => (FetchCause::Outage, ""),
+        let is_unclear = is_unavailable || has(FetchCause::Unreadable);
+        let cause = match has(FetchCause::Configuration) && !is_unclear {
+            true => FetchCause::Configuration,
+            false => FetchCause::Outage,
         };
+        let advice = if is_unavailable { "" } else { advice };
         let mut texts: Vec<_> = failures.iter().map(|failure| &*failure.text).collect();
         texts.extend((!advice.is_empty()).then_some(advice));
         let kind = failures.first().map_or("none", |failure| failure.kind);

@@ -44,8 +44,8 @@ impl MtlsAliases {
             return Self::default();
         };
         let read = |endpoint: ServerEndpoint| {
-            let url = aliases.member(endpoint.name())?.as_str()?;
-            (!url.is_empty()).then(|| (endpoint, url.to_owned()))
+            let url = aliases.text(endpoint.name()).ok()??;
+            Some((endpoint, url.to_owned()))
         };
         let endpoints = [
             ServerEndpoint::Token,

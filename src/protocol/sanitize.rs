@@ -73,6 +73,20 @@ fn is_invisible(character: char) -> bool {
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Returns values in a form for log lines: escaped, shortened, and at most five of them.
+pub(crate) fn listed<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
+    let mut values = values.into_iter();
+    let first: Vec<_> = values.by_ref().take(MAX_VALUES).map(log_safe).collect();
+    let more = match values.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("[{}]{more}", first.join(", "))
+}
+
+/// The maximum number of values of one claim in a log line.
+const MAX_VALUES: usize = 5;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +121,13 @@ mod tests {
     fn untrusted_text_in_a_log_line_is_escaped_and_truncated() {
         assert_eq!(log_safe("a\nb\u{202e}\"c"), r#""a\nb\u{202e}\"c""#);
         assert_eq!(log_safe(&"x".repeat(100_000)).len(), 202);
+    }
+
+    #[test]
+    fn values_are_escaped_shortened_and_counted() {
+        assert_eq!(listed([]), "[]");
+        assert_eq!(listed(["a\n"]), r#"["a\n"]"#);
+        let many = vec!["x"; 8];
+        assert_eq!(listed(many), r#"["x", "x", "x", "x", "x"] and 3 more"#);
     }
 }

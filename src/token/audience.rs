@@ -2,9 +2,10 @@
 
 use url::Url;
 
-use super::explanation::{Explanation, listed};
+use super::explanation::Explanation;
 use crate::ConfigError;
 use crate::protocol::claims::RegisteredClaims;
+use crate::protocol::sanitize::listed;
 use crate::protocol::sanitize::log_safe;
 
 /// The audience that a token must be issued for ([RFC 9068 §4], [RFC 8725 §3.9]).

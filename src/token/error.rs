@@ -57,6 +57,11 @@ impl VerifyError {
         }
     }
 
+    /// Returns whether the reason is known beyond what the kind says.
+    pub(crate) fn is_explained(&self) -> bool {
+        self.explanation.is_some()
+    }
+
     /// Returns what is known about the reason, beyond its kind.
     pub(crate) fn explanation(&self) -> Option<Explanation> {
         let explanation = self.explanation.as_deref().cloned();

@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::error::{VerifyError, VerifyErrorKind};
-use super::explanation::{Explanation, listed};
+use super::explanation::Explanation;
 use super::jwt::JwtVerifier;
 use crate::ConfigError;
 use crate::clock::SharedClock;
 use crate::crypto::Jws;
 use crate::protocol::json::{Json, parse_object};
 use crate::protocol::limits::MAX_PRESENTED_TOKEN;
+use crate::protocol::sanitize::listed;
 
 /// The verifiers by issuer.
 #[derive(Clone, Debug)]

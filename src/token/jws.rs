@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::{VerifyError, VerifyErrorKind};
+use super::explanation::Explanation;
 use super::profile::TypeMarkers;
 use super::scope_mapping::{ClaimMapping, MappedClaims};
 use crate::clock::Now;
@@ -119,8 +120,14 @@ impl<'a> UnverifiedToken<'a> {
         if payload.member("iss").and_then(|iss| iss.as_str()) != Some(server.issuer()) {
             return Err(VerifyErrorKind::Issuer.into());
         }
-        let registered =
-            RegisteredClaims::read_within(&text, &payload).map_err(|_| VerifyErrorKind::Claims)?;
+        let registered = RegisteredClaims::read_within(&text, &payload).map_err(|member| {
+            let found = format!("{} of another type, or empty", member.0);
+            let expected = "registered claims of the types of RFC 7519 §4.1";
+            VerifyError::explained(
+                VerifyErrorKind::Claims,
+                Explanation::new(found, expected, ""),
+            )
+        })?;
         let markers = TypeMarkers::read(jws.media_type(), &payload);
         let mapped = mapping.map(|mapping| mapping.read(&payload));
         let mapped = mapped.unwrap_or_default();

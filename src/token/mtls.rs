@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Extensions, HeaderMap, HeaderName};
 use subtle::ConstantTimeEq as _;
@@ -12,6 +11,7 @@ use super::certificate_format::{CertificateFormat, Malformed};
 use crate::ConfigError;
 use crate::crypto::digest;
 use crate::protocol::field_name::{normalize_header_name, remove_spellings};
+use crate::telemetry::LogOnce;
 
 /// The certificate that a client presented in the TLS handshake.
 ///
@@ -106,7 +106,7 @@ struct Header {
     format: CertificateFormat,
     trusted: Box<Trusted>,
     /// Whether a malformed field was logged at `warn`.
-    warned: AtomicBool,
+    warning: LogOnce,
 }
 
 type Trusted = dyn Fn(&Extensions) -> bool + Send + Sync;
@@ -186,7 +186,7 @@ impl Mtls {
                 name,
                 format,
                 trusted: Box::new(trusted),
-                warned: AtomicBool::new(false),
+                warning: LogOnce::default(),
             })),
             required: false,
         })
@@ -274,7 +274,7 @@ impl Header {
     /// Logs a warning once, then at `debug`: clients can cause this if the proxy does not remove the field.
     fn log(&self, reason: &str) {
         let (header, format) = (self.name.as_str(), self.format);
-        if self.warned.swap(true, Ordering::Relaxed) {
+        if !self.warning.is_first() {
             tracing::debug!(
                 name: "certificate_header_malformed_again",
                 target: "tower_oauth::bearer",

@@ -72,11 +72,8 @@ impl ScopeClaim {
     pub(crate) fn has_role(&self, claims: &Object<'_>, role: &str) -> bool {
         match self.find(claims) {
             Some(Json::String(one)) => *one == *role,
-            Some(Json::Array(items)) => {
-                let roles: Option<Vec<&str>> = items.iter().map(Json::as_str).collect();
-                roles.unwrap_or_default().contains(&role)
-            }
-            _ => false,
+            Some(list) => list.as_texts().is_some_and(|roles| roles.contains(&role)),
+            None => false,
         }
     }
 
@@ -93,13 +90,12 @@ impl ScopeClaim {
     pub(crate) fn values<'a>(&self, claims: &'a Object<'_>) -> Vec<&'a str> {
         match self.find(claims) {
             Some(Json::String(list)) => list.split(' ').filter(|one| !one.is_empty()).collect(),
-            Some(Json::Array(items)) => {
-                let values: Option<Vec<&str>> = items.iter().map(Json::as_str).collect();
-                let mut values = values.unwrap_or_default();
+            Some(list) => {
+                let mut values = list.as_texts().unwrap_or_default();
                 values.retain(|value| !value.is_empty() && !value.contains(' '));
                 values
             }
-            _ => Vec::new(),
+            None => Vec::new(),
         }
     }
 

@@ -23,7 +23,7 @@ fn warnings(logs: &Logs) -> String {
     let text = logs.take();
     let lines = text
         .lines()
-        .filter(|line| line.starts_with([' ', 'E']) && !line.starts_with("  "));
+        .filter(|line| line.starts_with(" WARN") || line.starts_with("ERROR"));
     lines.map(|line| format!("{line}\n")).collect()
 }
 

@@ -16,9 +16,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::document::{ResourceMetadata, WELL_KNOWN};
-use super::request::{PassedMetadataLayer, WarnOnce, is_plain, matches_address};
+use super::request::{PassedMetadataLayer, is_plain, log_wrong_order, matches_address};
 use crate::bearer::auth_state::AuthState;
 use crate::response_future::ResponseFuture;
+use crate::telemetry::LogOnce;
 use crate::token::original_uri;
 
 /// The default `max-age` of a document.
@@ -73,7 +74,7 @@ pub struct ResourceMetadataLayer {
     /// Whether the first document is also served at the path without a suffix.
     root_fallback: bool,
     cache_control: HeaderValue,
-    warning: WarnOnce,
+    warning: LogOnce,
 }
 
 #[derive(Clone)]
@@ -90,7 +91,7 @@ impl ResourceMetadataLayer {
             documents: Arc::new([]),
             root_fallback: false,
             cache_control: HeaderValue::from_static("no-cache"),
-            warning: WarnOnce::default(),
+            warning: LogOnce::default(),
         };
         layer.add_resource(metadata).with_max_age(MAX_AGE)
     }
@@ -214,7 +215,7 @@ where
             return ResponseFuture::inner(self.inner.call(request));
         };
         if request.extensions().get::<AuthState>().is_some() {
-            layer.warning.write(&document.path);
+            log_wrong_order(&layer.warning, &document.path);
         }
         let response = layer.respond(request.method(), document);
         // Releases what `poll_ready` may have reserved, since the inner service is not called.

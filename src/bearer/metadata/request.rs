@@ -2,13 +2,13 @@
 //! `BearerLayer`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body;
 
+use crate::telemetry::LogOnce;
 use crate::token::original_uri;
 
 /// Marks a request for a document that a `ResourceMetadataLayer` forwarded, because it was not a plain request.
@@ -20,14 +20,14 @@ pub(super) struct PassedMetadataLayer;
 pub(in crate::bearer) struct LayerOrder {
     /// The path of the document, with a query if the identifier has one.
     address: Arc<str>,
-    warning: WarnOnce,
+    warning: LogOnce,
 }
 
 impl LayerOrder {
     pub(in crate::bearer) fn new(address: &str) -> Self {
         Self {
             address: address.into(),
-            warning: WarnOnce::default(),
+            warning: LogOnce::default(),
         }
     }
 
@@ -39,7 +39,7 @@ impl LayerOrder {
             && matches_address(original_uri(&head.uri, &head.extensions), &self.address)
             && head.extensions.get::<PassedMetadataLayer>().is_none()
         {
-            self.warning.write(&self.address);
+            log_wrong_order(&self.warning, &self.address);
         }
     }
 }
@@ -85,21 +85,16 @@ const CONTENT_FIELDS: [&str; 9] = [
     "x-method-override",
 ];
 
-/// Writes the log event once, because every caller can cause it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct WarnOnce(Arc<AtomicBool>);
-
-impl WarnOnce {
-    pub(super) fn write(&self, path: &str) {
-        if !self.0.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                name: "resource_metadata_behind_bearer_layer",
-                target: "tower_oauth::bearer",
-                path,
-                "the resource metadata is behind a BearerLayer, so clients without a token cannot read it: \
-                 ResourceMetadataLayer must be outside of BearerLayer (on an axum Router, call \
-                 `.layer(ResourceMetadataLayer::new(..))` after `.layer(bearer)`; in a ServiceBuilder, before it)"
-            );
-        }
+/// Logs once that the layers are in the wrong order, because every caller can cause it.
+pub(super) fn log_wrong_order(warning: &LogOnce, path: &str) {
+    if warning.is_first() {
+        tracing::warn!(
+            name: "resource_metadata_behind_bearer_layer",
+            target: "tower_oauth::bearer",
+            path,
+            "the resource metadata is behind a BearerLayer, so clients without a token cannot read it: \
+             ResourceMetadataLayer must be outside of BearerLayer (on an axum Router, call \
+             `.layer(ResourceMetadataLayer::new(..))` after `.layer(bearer)`; in a ServiceBuilder, before it)"
+        );
     }
 }

@@ -14,16 +14,14 @@ pub(crate) struct MalformedMember {
 }
 
 /// The members that raise the protection of a login. If one is malformed, a login must not proceed as if it were
-/// absent: the secret would be sent with the default method, or a check would be omitted.
-pub(crate) const PROTECTION_OF_LOGINS: [&str; 5] = [
-    AUTH_METHODS,
+/// absent: a check would be omitted. Client authentication checks its own lists.
+pub(crate) const PROTECTION_OF_LOGINS: [&str; 4] = [
     CHALLENGE_METHODS,
     ISS_PARAMETER,
     "require_pushed_authorization_requests",
     "require_signed_request_object",
 ];
 
-const AUTH_METHODS: &str = "token_endpoint_auth_methods_supported";
 pub(crate) const ISS_PARAMETER: &str = "authorization_response_iss_parameter_supported";
 pub(super) const CHALLENGE_METHODS: &str = "code_challenge_methods_supported";
 

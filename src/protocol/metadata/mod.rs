@@ -121,6 +121,7 @@ impl Metadata {
     #[must_use]
     pub fn with_token_endpoint(mut self, url: impl Into<String>) -> Self {
         self.token_endpoint = Some(url.into());
+        self.mtls_endpoint_aliases.remove(ServerEndpoint::Token);
         self
     }
 
@@ -135,6 +136,7 @@ impl Metadata {
     #[must_use]
     pub fn with_userinfo_endpoint(mut self, url: impl Into<String>) -> Self {
         self.userinfo_endpoint = Some(url.into());
+        self.mtls_endpoint_aliases.remove(ServerEndpoint::UserInfo);
         self
     }
 
@@ -150,6 +152,8 @@ impl Metadata {
     #[must_use]
     pub fn with_introspection_endpoint(mut self, url: impl Into<String>) -> Self {
         self.introspection_endpoint = Some(url.into());
+        self.mtls_endpoint_aliases
+            .remove(ServerEndpoint::Introspection);
         self
     }
 

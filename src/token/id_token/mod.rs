@@ -11,7 +11,7 @@ mod settings;
 pub(crate) mod tests;
 
 use super::error::{VerifyError, VerifyErrorKind};
-use super::explanation::{Explanation, ahead, listed, past};
+use super::explanation::{Explanation, ahead, past};
 use super::jws::{MediaTypes, Rules, Signed};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws, base64url, digest, same_media_type};
@@ -19,6 +19,7 @@ use crate::issuer::{AuthorizationServer, FetchBudget};
 use crate::protocol::claims::{RegisteredClaims, auth_time, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::limits::MAX_RECEIVED_TOKEN;
+use crate::protocol::sanitize::listed;
 use crate::protocol::{AccessToken, AuthorizationCode, Claims, IdToken, Nonce, State};
 
 pub(crate) use acr_values::AcrValues;
@@ -106,7 +107,7 @@ fn specific_error(
         VerifyErrorKind::Claims if time("iat").is_err() => IdTokenError::IssuedAt,
         VerifyErrorKind::Claims if time("nbf").is_err() => IdTokenError::NotBefore,
         VerifyErrorKind::Claims if payload.identifier("sub").is_err() => IdTokenError::Subject,
-        VerifyErrorKind::Claims if payload.member("aud").is_some_and(is_invalid_audience) => {
+        VerifyErrorKind::Claims if payload.value("aud").is_some_and(is_invalid_audience) => {
             IdTokenError::Audience
         }
         VerifyErrorKind::Expired => match time("exp") {
@@ -154,7 +155,7 @@ fn check(signed: &Signed, expected: &LoginExpectations<'_>, now: i64) -> Result<
     check_age(settings, &signed.registered, now)?;
     check_nonce(payload.member("nonce"), expected.nonce)?;
     check_hashes(&payload, signed.algorithm, expected)?;
-    check_authentication(&payload, expected)
+    check_authentication(&payload, &signed.registered, expected)
 }
 
 /// OpenID Connect Core §2: `iat` is required. §3.1.3.7 (10): it must be recent.
@@ -281,10 +282,16 @@ pub(crate) fn half_hash(algorithm: Algorithm, value: &[u8]) -> String {
 /// OpenID Connect Core §3.1.3.7 (12), (13): the authentication satisfies `acr_values` and `max_age`.
 fn check_authentication(
     payload: &Object<'_>,
+    claims: &RegisteredClaims,
     expected: &LoginExpectations<'_>,
 ) -> Result<(), IdTokenError> {
     if let Some(max_age) = expected.max_age {
         let auth_time = auth_time(payload).ok_or(IdTokenError::AuthTime)?;
+        // An authentication precedes its token.
+        let issued_at = claims.issued_at.ok_or(IdTokenError::IssuedAt)?;
+        if auth_time > issued_at.saturating_add(expected.settings.leeway) {
+            return Err(IdTokenError::AuthTime);
+        }
         // Measured from the start of the login, so that the time on a consent page does not count.
         if auth_time
             < expected

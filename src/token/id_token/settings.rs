@@ -76,8 +76,24 @@ impl IdTokenSettings {
         self.trusted_audiences.iter().any(|one| one == audience)
     }
 
-    /// Verifies a token with `rules`, whose algorithms and leeway are replaced by those of these settings.
+    /// Verifies an ID token or a logout token with `rules`, whose algorithms and leeway are replaced by those of these
+    /// settings: by default the algorithms that the metadata lists for ID tokens.
     pub(crate) async fn verify(
+        &self,
+        server: &AuthorizationServer,
+        compact: &str,
+        rules: Rules,
+    ) -> Result<Signed, VerifyError> {
+        let signed = self.verify_userinfo(server, compact, rules).await?;
+        // The keys were found with the metadata, so it is cached by now if there is one.
+        if self.algorithms.is_none() && !server.may_sign_id_tokens_with(signed.algorithm) {
+            return Err(VerifyErrorKind::Algorithm.into());
+        }
+        Ok(signed)
+    }
+
+    /// Verifies a signed userinfo response, whose algorithms the metadata lists separately (OpenID Connect Discovery §3).
+    pub(crate) async fn verify_userinfo(
         &self,
         server: &AuthorizationServer,
         compact: &str,
@@ -88,12 +104,7 @@ impl IdTokenSettings {
             None => ALL_ALGORITHMS.to_vec(),
         };
         rules.leeway = self.leeway;
-        let signed = jws::verify(server, compact, &rules).await?;
-        // The keys were found with the metadata, so it is cached by now if there is one.
-        if self.algorithms.is_none() && !server.may_sign_id_tokens_with(signed.algorithm) {
-            return Err(VerifyErrorKind::Algorithm.into());
-        }
-        Ok(signed)
+        jws::verify(server, compact, &rules).await
     }
 
     /// Explains which algorithm a token has instead of which; both have names of this crate.

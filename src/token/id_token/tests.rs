@@ -333,6 +333,19 @@ async fn requested_max_age_and_acr_values_are_checked() {
         (
             Some(60),
             None,
+            json!({ "auth_time": NOW.to_string() }),
+            "auth_time",
+        ),
+        (Some(60), None, json!({ "auth_time": null }), "auth_time"),
+        (
+            Some(60),
+            None,
+            json!({ "auth_time": NOW + 1000 }),
+            "auth_time",
+        ),
+        (
+            Some(60),
+            None,
             json!({ "auth_time": NOW - 91 }),
             "authenticated_long_ago",
         ),

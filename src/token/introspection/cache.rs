@@ -11,6 +11,7 @@ use moka::sync::Cache;
 use super::response::check_times;
 use super::settings::{CacheKey, Settings};
 use crate::clock::{BothClocks, Now, unix_seconds};
+use crate::token::error::VerifyError;
 use crate::token::error::VerifyErrorKind;
 use crate::token::token_info::TokenInfo;
 
@@ -41,9 +42,9 @@ struct ActiveEntry {
     weight: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct NegativeEntry {
-    kind: VerifyErrorKind,
+    error: VerifyError,
     requested_at: BothClocks,
 }
 
@@ -79,7 +80,7 @@ impl IntrospectionCache {
         key: &CacheKey,
         settings: &Settings,
         now: &Now<'_>,
-    ) -> Option<Result<Arc<TokenInfo>, VerifyErrorKind>> {
+    ) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
         let clock = settings.server.clock();
         let both = now.both(clock);
         if let Some(entry) = self.active.get(key) {
@@ -92,11 +93,11 @@ impl IntrospectionCache {
                 return None;
             }
             let times = check_times(registered, wall, settings.leeway);
-            return Some(times.map(|()| entry.token_info));
+            return Some(times.map(|()| entry.token_info).map_err(VerifyError::from));
         }
         let entry = self.negative.get(key)?;
         let is_fresh = entry.requested_at.age(both) < settings.negative_cache_ttl;
-        is_fresh.then_some(Err(entry.kind))
+        is_fresh.then_some(Err(entry.error))
     }
 
     /// Caches an active result. Its TTL begins when the request was sent and ends at `exp` at the latest.
@@ -140,18 +141,21 @@ impl IntrospectionCache {
     pub(super) fn insert_negative(
         &self,
         key: CacheKey,
-        kind: VerifyErrorKind,
+        error: VerifyError,
         settings: &Settings,
         requested_at: BothClocks,
     ) {
         self.active.invalidate(&key);
         self.previously_active.invalidate(&key);
         let is_cacheable = !matches!(
-            kind,
+            error.kind(),
             VerifyErrorKind::Expired | VerifyErrorKind::NotYetValid
         );
         if is_cacheable && !settings.negative_cache_ttl.is_zero() {
-            let entry = NegativeEntry { kind, requested_at };
+            let entry = NegativeEntry {
+                error,
+                requested_at,
+            };
             self.negative.insert(key, entry);
         }
     }
@@ -179,7 +183,7 @@ mod tests {
             let mut key = [0; 32];
             key[..4].copy_from_slice(&invalid.to_be_bytes());
             let now = BothClocks::now(&**settings.server.clock());
-            cache.insert_negative(key, VerifyErrorKind::Inactive, &settings, now);
+            cache.insert_negative(key, VerifyErrorKind::Inactive.into(), &settings, now);
             if invalid % 20_000 == 0 {
                 // Entries that wait for eviction are bounded as well.
                 assert!(cache.negative.entry_count() <= MAX_NEGATIVE_ENTRIES + 1024);

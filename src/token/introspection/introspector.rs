@@ -82,7 +82,6 @@ impl Introspector {
     /// Returns the cached result of a token.
     pub(super) fn cached(&self, key: &CacheKey, now: &Now<'_>) -> Option<IntrospectionResult> {
         let cached = self.cache.get(key, &self.settings, now)?;
-        let cached = cached.map_err(VerifyError::from);
         Some(cached.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count()))
     }
 
@@ -243,7 +242,7 @@ impl Introspector {
             Err(error) if error.unavailable().is_some() => {}
             Err(error) => {
                 self.cache
-                    .insert_negative(key, error.kind(), settings, requested_at);
+                    .insert_negative(key, error.clone(), settings, requested_at);
             }
         }
     }

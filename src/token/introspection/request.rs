@@ -14,7 +14,7 @@ use crate::crypto::same_media_type;
 use crate::issuer::{AuthenticationContext, FetchBudget, FormParameters, retry_after};
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::limits::MAX_RECEIVED_TOKEN;
-use crate::protocol::sanitize::log_safe;
+use crate::protocol::sanitize::listed;
 use crate::protocol::shared_text::SharedText;
 use crate::protocol::{AccessToken, form};
 use crate::random::Random;
@@ -167,16 +167,10 @@ async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, Intro
         .await
         .map_err(|error| to_failure(&error))?;
     if !is_for_us(settings, &signed.registered.audience) {
-        let found: Vec<_> = signed
-            .registered
-            .audience
-            .iter()
-            .map(|one| log_safe(one))
-            .collect();
+        let found = listed(signed.registered.audience.iter().map(|one| &**one));
         return Err(IntrospectionFailure::InvalidResponse(format!(
-            "the signed response: its audience is another resource server: `aud` is [{}], expected the client {} \
-             or the configured audience",
-            found.join(", "),
+            "the signed response: its audience is another resource server: `aud` is {found}, expected the client {} \
+             or the configured audience; to change: the audience of IntrospectionVerifier::new",
             settings.client.id(),
         )));
     }
@@ -197,7 +191,6 @@ async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, Intro
     }
 }
 
-/// Converts the error of the response's signature, which says nothing about the introspected token.
 /// Returns whether `aud` of a signed response is this resource server (RFC 9701 §5): the client that asked, or an
 /// identifier that tokens for this API have. If the audience of tokens is unchecked, only the client identifies it.
 fn is_for_us(settings: &Settings, audience: &[SharedText]) -> bool {
@@ -209,6 +202,7 @@ fn is_for_us(settings: &Settings, audience: &[SharedText]) -> bool {
     audience.iter().any(|one| is_ours(one))
 }
 
+/// Converts the error of the response's signature, which says nothing about the introspected token.
 fn to_failure(error: &VerifyError) -> IntrospectionFailure {
     match error.unavailable() {
         Some(unavailable) => unavailable.clone().into(),

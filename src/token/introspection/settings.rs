@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::ConfigError;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, digest};
 use crate::issuer::{AuthorizationServer, Client};
+use crate::protocol::credentials::is_token68;
 use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::token::audience::Audience;
 use crate::token::error::VerifyErrorKind;
@@ -104,9 +105,7 @@ pub(super) fn check_syntax(token: &str) -> Result<(), VerifyErrorKind> {
     if token.len() > MAX_PRESENTED_TOKEN {
         return Err(VerifyErrorKind::TooLong);
     }
-    let unpadded = token.trim_end_matches('=');
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    if unpadded.is_empty() || !unpadded.bytes().all(is_allowed) {
+    if !is_token68(token.as_bytes()) {
         return Err(VerifyErrorKind::Malformed);
     }
     Ok(())

@@ -48,6 +48,9 @@ pub(super) fn explain(
     now: &Now<'_>,
 ) -> VerifyError {
     let kind = error.kind();
+    if error.is_explained() {
+        return error;
+    }
     let Some(explanation) = explain_kind(settings, kind, compact) else {
         return error;
     };
@@ -136,12 +139,16 @@ fn report_after_fetch(
     compact: &str,
     signed: PendingVerification<Result<Signed, VerifyError>>,
 ) {
-    let health = settings.server.health();
-    let was_requested = health.failures > 0 || !matches!(health.keys, KeySetHealth::Empty);
+    let has_fetched = &settings.reports.has_fetched;
+    if has_fetched.load(Ordering::Relaxed) {
+        return;
+    }
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
-    if was_requested || settings.reports.has_fetched.swap(true, Ordering::Relaxed) {
+    let health = settings.server.health();
+    let was_requested = health.failures > 0 || !matches!(health.keys, KeySetHealth::Empty);
+    if has_fetched.swap(true, Ordering::Relaxed) || was_requested {
         return;
     }
     let (settings, compact) = (Arc::clone(settings), compact.to_owned());
@@ -250,6 +257,11 @@ fn explain_values(
             past("iat", claims.issued_at?, now),
             format!("iat at most {} seconds ago", settings.max_age?),
             "JwtVerifier::with_max_age",
+        ),
+        VerifyErrorKind::Claims if claims.expires_at.is_none() => Explanation::new(
+            "no exp",
+            "exp (RFC 7519 §4.1.4)",
+            "the lifetime of tokens at the authorization server",
         ),
         VerifyErrorKind::Claims
             if settings.profile == TokenProfile::Rfc9068Full && settings.mark.is_none() =>

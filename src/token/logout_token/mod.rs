@@ -149,7 +149,7 @@ fn check_audience(
 ) -> Result<(), LogoutTokenError> {
     let is_ours = claims.audience.iter().any(|one| **one == *client_id);
     let is_of_other = payload
-        .member("azp")
+        .value("azp")
         .is_some_and(|azp| azp.as_str() != Some(client_id));
     if !is_ours || is_of_other {
         return Err(LogoutTokenError::Audience);

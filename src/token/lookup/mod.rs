@@ -20,6 +20,7 @@ use crate::protocol::sanitize::log_safe;
 use crate::single_flight::SingleFlight;
 use crate::sync::Mutex;
 use crate::telemetry::LogLimits;
+use crate::token::explanation::Explanation;
 use crate::verification::Verification;
 
 /// How long a lookup may take.
@@ -174,7 +175,12 @@ impl LookupState {
         if (self.allow)(&issuer) {
             Ok(issuer)
         } else {
-            Err(VerifyErrorKind::Issuer.into())
+            let explanation = Explanation::new(
+                "an iss that `allow` rejects",
+                "an issuer that it accepts",
+                "`allow` of IssuerLookup::new",
+            );
+            Err(VerifyError::explained(VerifyErrorKind::Issuer, explanation))
         }
     }
 
@@ -283,7 +289,14 @@ impl Drop for Attempt {
 fn into_result(outcome: LookupOutcome) -> Result<JwtVerifier, VerifyError> {
     match outcome {
         LookupOutcome::Found(verifier) => Ok(verifier),
-        LookupOutcome::NotFound => Err(VerifyErrorKind::Issuer.into()),
+        LookupOutcome::NotFound => {
+            let explanation = Explanation::new(
+                "an iss without a verifier",
+                "an issuer that the lookup finds",
+                "`lookup` of IssuerLookup::new",
+            );
+            Err(VerifyError::explained(VerifyErrorKind::Issuer, explanation))
+        }
         LookupOutcome::Failed => {
             Err(Unavailable::new("the issuer lookup failed", Duration::from_secs(1)).into())
         }
