@@ -158,7 +158,7 @@ impl Flow {
                 };
                 refreshed::verify(&self.server, id_token, &expected)
                     .await
-                    // OpenID Connect Core §12.2: tokens of another identity must not be used.
+                    // OpenID Connect Core §12.2: tokens that are forged or of another identity must not be used.
                     .map_err(|error| RefreshFailure::NotForSession(error.into()))?
             }
         };

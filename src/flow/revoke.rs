@@ -1,7 +1,6 @@
 //! Revocation of the tokens of an ended session (RFC 7009).
 
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -76,7 +75,7 @@ impl Flow {
 
     /// Logs once that tokens cannot be revoked.
     fn warn_of_missing_endpoint(&self, error: &EndpointError) {
-        if !self.missing_revocation_logged.swap(true, Ordering::Relaxed) {
+        if self.missing_revocation_warning.is_first() {
             tracing::warn!(
                 name: "revocation_endpoint_missing",
                 target: "tower_oauth::login",

@@ -1,7 +1,5 @@
 //! Configuration of the code flow.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use url::Url;
@@ -17,6 +15,7 @@ use crate::protocol::authorization_request::is_reserved_parameter;
 use crate::protocol::sanitize::is_printable_ascii;
 use crate::protocol::{ScopeSet, State};
 use crate::random::Random;
+use crate::telemetry::LogOnce;
 use crate::token::id_token::{AcrValues, IdTokenSettings};
 
 /// Values of `prompt` that every login may request (OpenID Connect Core §3.1.2.1). `offline_access` requires
@@ -46,7 +45,7 @@ pub(crate) struct Flow {
     pub(super) end_session: Option<CustomEndSession>,
     pub(super) default_token_lifetime: Duration,
     pub(super) login_time_limit: Duration,
-    pub(super) missing_revocation_logged: Arc<AtomicBool>,
+    pub(super) missing_revocation_warning: LogOnce,
     id_tokens: IdTokenSettings,
     random: Random,
 }
@@ -99,7 +98,7 @@ impl Flow {
             end_session: None,
             default_token_lifetime: DEFAULT_TOKEN_LIFETIME,
             login_time_limit: DEFAULT_LOGIN_TIME_LIMIT,
-            missing_revocation_logged: Arc::default(),
+            missing_revocation_warning: LogOnce::default(),
             id_tokens: IdTokenSettings::default(),
             random: Random::system(),
         })

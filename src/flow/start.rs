@@ -69,6 +69,8 @@ impl Flow {
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
         let endpoint = authorization_endpoint(&metadata)?;
+        // Before the user signs in there.
+        self.token_endpoint(&metadata)?;
         request.check(&metadata)?;
         let request = self.with_requirements(request)?;
         let acr_values = request.acr_values()?;

@@ -157,7 +157,8 @@ impl Transaction {
     }
 }
 
-/// Returns whether a login that started at `started_at` has taken longer than `limit`.
+/// Returns whether what started at `started_at` has taken longer than `limit`. The start may be that of a replica whose
+/// clock is ahead.
 pub(crate) fn has_expired(started_at: i64, now: i64, limit: Duration) -> bool {
     now >= seconds_after(started_at, limit) || started_at > seconds_after(now, MAX_CLOCK_SKEW)
 }

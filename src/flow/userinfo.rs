@@ -166,7 +166,7 @@ impl Flow {
         };
         let signed = self
             .id_tokens()
-            .verify(&self.server, response, rules)
+            .verify_userinfo(&self.server, response, rules)
             .await?;
         let mut audience = signed.registered.audience.iter();
         match audience.any(|one| **one == *self.client.id()) {
@@ -183,7 +183,7 @@ fn userinfo_request(endpoint: &str, token: &AccessToken) -> Result<Request<Bytes
         return Err(UserInfoError::UnusableAccessToken);
     }
     let mut credentials = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-        .map_err(|_| UserInfoError::AccessTokenRejected)?;
+        .map_err(|_| UserInfoError::UnusableAccessToken)?;
     credentials.set_sensitive(true);
     Request::get(endpoint)
         .header(ACCEPT, HeaderValue::from_static("application/json"))

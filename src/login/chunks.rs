@@ -29,12 +29,12 @@ pub(super) fn seal(
     }
     let record = loaded.record();
     let bytes = record.to_bytes();
-    let has_room = cost(cookies, &bytes) <= MAX_WITH_ID_TOKEN;
-    if has_room || record.tokens().id_token.is_none() {
-        return seal_record(cookies, &bytes);
+    let size = cost(cookies, &bytes);
+    if size <= MAX_WITH_ID_TOKEN || record.tokens().id_token.is_none() {
+        return seal_record(cookies, &bytes, size);
     }
-    let short = SessionRecord::clone(record).without_id_token();
-    seal_record(cookies, &short.to_bytes())
+    let short = SessionRecord::clone(record).without_id_token().to_bytes();
+    seal_record(cookies, &short, cost(cookies, &short))
 }
 
 /// Returns the size of the cookies of a record in a request.
@@ -45,11 +45,14 @@ fn cost(cookies: &Cookies, record: &[u8]) -> usize {
     length + names.sum::<usize>()
 }
 
-fn seal_record(cookies: &Cookies, record: &[u8]) -> Result<SealedCookies, SealSessionError> {
+fn seal_record(
+    cookies: &Cookies,
+    record: &[u8],
+    cost: usize,
+) -> Result<SealedCookies, SealSessionError> {
     let length = sealed_len(1 + record.len());
     let count = length.div_ceil(CHUNK_BYTES);
     let names = names(count);
-    let cost = cost(cookies, record);
     let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_COOKIE_BYTES) else {
         return Err(SealSessionError::TooLarge {
             bytes: cost,
@@ -60,7 +63,7 @@ fn seal_record(cookies: &Cookies, record: &[u8]) -> Result<SealedCookies, SealSe
     plain.push(count_byte);
     plain.extend_from_slice(record);
     let sealed = cookies.seal(Purpose::Session, SESSION, &plain)?;
-    if cost > LARGE_SESSION && cookies.is_first_large_session() {
+    if cost > LARGE_SESSION && cookies.large_session_warning.is_first() {
         events::session_is_large(cost, MAX_COOKIE_BYTES);
     }
     let mut rest = sealed.as_str();

@@ -4,8 +4,6 @@
 //! `Secure`, `HttpOnly`, `Path=/` and no `Domain`. With http, which is allowed on loopback only,
 //! cookies can have neither the prefix nor `Secure`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::HeaderValue;
@@ -17,6 +15,7 @@ use crate::crypto::seal::{Purpose, SealContext};
 use crate::crypto::{CookieKey, base64url};
 use crate::flow::{Flow, route_folder};
 use crate::random::{Random, RandomError};
+use crate::telemetry::LogOnce;
 
 /// When browsers send the session cookie with requests that another site caused (the
 /// `SameSite` attribute).
@@ -56,8 +55,7 @@ pub(super) struct Cookies {
     random: Random,
     /// Binds cookies to this layer: cookies of another layer do not open.
     binding: Binding,
-    /// Whether a large session was logged.
-    has_large_session: Arc<AtomicBool>,
+    pub(super) large_session_warning: LogOnce,
 }
 
 impl Cookies {
@@ -78,7 +76,7 @@ impl Cookies {
             key,
             random: *flow.random(),
             binding: flow.binding(),
-            has_large_session: Arc::default(),
+            large_session_warning: LogOnce::default(),
         };
         cookies.with_app(&app)
     }
@@ -98,11 +96,6 @@ impl Cookies {
 
     pub(super) fn random(&self) -> Random {
         self.random
-    }
-
-    /// Returns true once.
-    pub(super) fn is_first_large_session(&self) -> bool {
-        !self.has_large_session.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn login_tag(&self) -> &str {
@@ -196,7 +189,7 @@ impl Cookies {
             key: CookieKey::from_bytes(&[7; 32]).unwrap(),
             random: Random::system(),
             binding: Binding::new(&["https://id.example.com", "shop"]),
-            has_large_session: Arc::default(),
+            large_session_warning: LogOnce::default(),
         };
         cookies.with_app(app)
     }

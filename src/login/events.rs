@@ -19,10 +19,14 @@ pub(super) fn login_started(by_person: bool, evicted: bool) {
 }
 
 /// The user returns to the default target instead.
-pub(super) fn return_target_dropped(bytes: Option<usize>, reason: &'static str) {
+pub(super) fn return_target_dropped(
+    bytes: Option<usize>,
+    limit: Option<usize>,
+    reason: &'static str,
+) {
     if may_log("return_target_dropped", reason) {
         tracing::info!(
-            name: "return_target_dropped", target: TARGET, bytes, reason,
+            name: "return_target_dropped", target: TARGET, bytes, limit, reason,
             "a return target was replaced by the default"
         );
     }
@@ -60,7 +64,7 @@ pub(super) fn rejected(refusal: &LoginRefusal, correlation_id: &str) {
         _ if code == SIGNED_OUT.code => RefusedSession::LoginRequired.count(),
         _ if code == FORBIDDEN.code => RefusedSession::Forbidden.count(),
         _ if code == WEAK_AUTHENTICATION.code => RefusedSession::AuthenticationTooWeak.count(),
-        login => count_login(login),
+        _ => {}
     }
     if !may_log("login_failed", code) {
         return;

@@ -125,10 +125,10 @@ impl<'a> Jar<'a> {
     }
 
     /// Returns the size of the session cookies in the request.
-    pub(super) fn session_bytes(&self, cookies: &Cookies) -> usize {
+    pub(super) fn session_bytes(&self) -> usize {
         let sessions = self.entries.iter().filter(|(name, _)| is_session(name));
         sessions
-            .map(|(name, value)| cookies.cost(name, value))
+            .map(|(name, value)| self.cookies.cost(name, value))
             .sum()
     }
 

@@ -202,6 +202,8 @@ pub use pages::ErrorPage;
 pub(crate) use required::SessionRequirement;
 pub use required::{Required, RequiredLayer};
 pub(crate) use response::misconfigured;
+#[cfg(feature = "relay")]
+pub(crate) use response::set_retry_after;
 pub use route_paths::RouteNames;
 pub use service::Login;
 

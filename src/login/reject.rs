@@ -10,6 +10,7 @@ use super::pages::{self, ErrorPage};
 use super::refusal::{CROSS_SITE, LoginRefusal, SIGNED_OUT};
 use super::response::{self, HX_REDIRECT, LayerResponse};
 use super::settings::Settings;
+use crate::telemetry::count_login;
 
 impl Settings {
     /// Returns the response to a request that needs a session and has none. Only a navigation is
@@ -72,6 +73,17 @@ impl Settings {
         self.error_response(headers, refusal, return_to, None)
     }
 
+    /// Like [`reject`](Self::reject), and counts the end of a login.
+    pub(super) fn reject_login(
+        &self,
+        headers: &HeaderMap,
+        refusal: &LoginRefusal,
+        return_to: Option<&str>,
+    ) -> LayerResponse {
+        count_login(refusal.code);
+        self.reject(headers, refusal, return_to)
+    }
+
     fn error_response(
         &self,
         headers: &HeaderMap,
@@ -115,7 +127,7 @@ impl Settings {
             response::problem(refusal.status, &problem)
         };
         if let Some(wait) = refusal.retry_after {
-            response::retry_after(response.headers_mut(), wait);
+            response::set_retry_after(response.headers_mut(), wait);
         }
         response
     }

@@ -139,7 +139,7 @@ pub(super) fn send_no_referrer(headers: &mut HeaderMap) {
 }
 
 /// Sets `Retry-After`, in whole seconds.
-pub(super) fn retry_after(headers: &mut HeaderMap, wait: Duration) {
+pub(crate) fn set_retry_after(headers: &mut HeaderMap, wait: Duration) {
     let partial = u64::from(wait.subsec_nanos() > 0);
     let seconds = wait.as_secs().saturating_add(partial);
     headers.insert(RETRY_AFTER, seconds.max(1).into());

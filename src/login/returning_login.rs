@@ -17,6 +17,8 @@ pub(super) struct ReturningLogin {
     pub(super) transaction: Result<Box<Transaction>, LoginRefusal>,
     /// Whether its slot has no login: it was completed before, or did not start in this browser.
     pub(super) is_absent: bool,
+    /// Whether it began longer ago than a login may take.
+    pub(super) is_late: bool,
     /// The names of the cookies of this login, without prefix. Cookies of other logins are not its
     /// own to clear.
     pub(super) cookies: Vec<String>,
@@ -30,6 +32,7 @@ impl ReturningLogin {
             return Self {
                 transaction: Err(UNKNOWN.because(FOREIGN_STATE)),
                 is_absent: true,
+                is_late: false,
                 cookies: Vec::new(),
                 target: None,
             };
@@ -43,7 +46,7 @@ impl ReturningLogin {
                 let target = target_cookie::find(cookies, jar, state);
                 match target {
                     Some(_) => own_cookies.push(return_to_name(cookies.login_tag())),
-                    None => events::return_target_dropped(None, REPLACED_TARGET),
+                    None => events::return_target_dropped(None, None, REPLACED_TARGET),
                 }
                 target
             }
@@ -62,11 +65,10 @@ impl ReturningLogin {
         if transaction.is_err() {
             own_cookies.clear();
         }
+        let late = too_late(settings, started_at);
         Self {
-            transaction: match too_late(settings, started_at) {
-                Some(refusal) => Err(refusal),
-                None => transaction,
-            },
+            is_late: late.is_some(),
+            transaction: late.map_or(transaction, Err),
             is_absent,
             cookies: own_cookies,
             target,

@@ -165,13 +165,14 @@ impl Settings {
         let value = form::single(pairs, RETURN_TO)?;
         let target = self.return_to(value).filter(|target| target.len() <= max);
         if target.is_none() {
-            events::return_target_dropped(
-                Some(value.len()),
-                match value.len() > max {
-                    true => "it is longer than the limit: 2048 bytes at a login, 512 at a sign-out",
-                    false => "it is not a path of this origin, or it is a route of this layer",
-                },
-            );
+            let (limit, reason) = match value.len() > max {
+                true => (Some(max), "it is longer than `limit`"),
+                false => (
+                    None,
+                    "it is not a path of this origin, or it is a route of this layer",
+                ),
+            };
+            events::return_target_dropped(Some(value.len()), limit, reason);
         }
         target
     }

@@ -2,8 +2,8 @@
 //! to the login, which needs no action of the user, and back, without end.
 //!
 //! A sign-in sets a cookie that the browser keeps for 30 seconds, unless a request with the session
-//! is accepted before. It is not encrypted and has no time: replicas with different keys or clocks are
-//! what it is for, and it only ends a redirect.
+//! is accepted before. It is neither encrypted nor timed, since it must work if the replicas have
+//! different keys or clocks; it can only stop a redirect.
 
 use std::time::Duration;
 
@@ -28,17 +28,17 @@ impl Settings {
     /// `replaces` is the session at the start of this login.
     pub(super) async fn check_sign_in_loop(
         &self,
+        jar: &Jar<'_>,
         headers: &HeaderMap,
         replaces: Option<&SessionRef>,
     ) -> Result<(), LoginRefusal> {
-        let jar = Jar::read(headers, &self.cookies);
         if !jar.has(SIGNED_IN) || replaces.is_some() {
             return Ok(());
         }
         let cookie = self.session(headers, false).await;
         match cookie {
             Ok(cookie) if cookie.session.is_some() => Ok(()),
-            // The store is away, which is not a loop.
+            // The store is unavailable, which is not a loop.
             Err(_) => Ok(()),
             Ok(_) => Err(LOOP.because(REASON)),
         }

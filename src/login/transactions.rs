@@ -91,11 +91,11 @@ pub(super) fn set_cookies(
         let cookie = cookies.set(&name, &value, lifetime, SameSite::Lax);
         let set_bytes: usize = set.iter().chain(&cookie).map(HeaderValue::len).sum();
         let in_response = login.location.len() + set_bytes;
-        let in_request = jar.session_bytes(cookies) + MAX_BYTES + cookies.cost(&name, &value);
+        let in_request = jar.session_bytes() + MAX_BYTES + cookies.cost(&name, &value);
         if in_response <= MAX_RESPONSE_BYTES && in_request <= MAX_REQUEST_BYTES {
             set.extend(cookie);
         } else {
-            events::return_target_dropped(Some(target.len()), NO_ROOM);
+            events::return_target_dropped(Some(target.len()), None, NO_ROOM);
         }
     }
     Ok(set)

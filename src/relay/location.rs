@@ -13,8 +13,8 @@ use crate::protocol::sanitize::log_safe;
 /// What a request was forwarded to, and where it came in.
 #[derive(Clone, Debug)]
 pub(super) struct RelayedUrl {
-    /// The URL that was requested from the upstream.
-    upstream: Url,
+    /// The URL that was requested from the upstream. Few responses need it parsed.
+    upstream: Uri,
     /// The path of the upstream that requests are forwarded below, without a slash at the end.
     base: String,
     /// The path of the relay as browsers see it, without a slash at the end.
@@ -33,13 +33,13 @@ impl RelayedUrl {
             None => return None,
         };
         Some(Self {
-            upstream: Url::parse(&upstream.to_string()).ok()?,
+            upstream: upstream.clone(),
             base: base.to_owned(),
             mount: mount.trim_end_matches('/').to_owned(),
         })
     }
 
-    /// Maps the URLs of a response. A foreign `Location` is an error, with the value for the log;
+    /// Maps the URLs of a response. A foreign `Location` is an error, with the reason for the log;
     /// other fields with a foreign URL are removed.
     pub(super) fn rewrite(relayed: Option<&Self>, headers: &mut HeaderMap) -> Result<(), String> {
         for name in [
@@ -61,7 +61,12 @@ impl RelayedUrl {
                 Some(path) => {
                     headers.insert(name, path);
                 }
-                None if name == LOCATION => return Err(log_safe(&text)),
+                None if name == LOCATION => {
+                    return Err(relayed.map_or_else(
+                        || PATH_CHANGED.to_owned(),
+                        |relayed| relayed.describe(&text),
+                    ));
+                }
                 None => {
                     headers.remove(name);
                 }
@@ -70,13 +75,34 @@ impl RelayedUrl {
         Ok(())
     }
 
+    fn upstream(&self) -> Option<Url> {
+        Url::parse(&self.upstream.to_string()).ok()
+    }
+
+    /// Describes a foreign URL for the log, without its query, fragment and credentials.
+    fn describe(&self, location: &str) -> String {
+        let origin = |url: &Url| url.origin().ascii_serialization();
+        let upstream = self.upstream();
+        let found = upstream.as_ref().and_then(|url| url.join(location).ok());
+        let found = found.map_or_else(
+            || "no URL".to_owned(),
+            |url| format!("{}{}", origin(&url), url.path()),
+        );
+        let expected = upstream.as_ref().map_or_else(String::new, origin);
+        let base = &self.base;
+        log_safe(&format!(
+            "found {found}, expected one URL below {expected}{base}"
+        ))
+    }
+
     fn map(&self, location: &str) -> Option<String> {
         if !location.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
-        let url = self.upstream.join(location).ok()?;
+        let upstream = self.upstream()?;
+        let url = upstream.join(location).ok()?;
         let has_credentials = !url.username().is_empty() || url.password().is_some();
-        if url.origin() != self.upstream.origin() || has_credentials {
+        if url.origin() != upstream.origin() || has_credentials {
             return None;
         }
         let below = url.path().strip_prefix(self.base.as_str())?;
@@ -95,6 +121,9 @@ impl RelayedUrl {
         Some(path + &query + &fragment)
     }
 }
+
+const PATH_CHANGED: &str =
+    "a service between the login layer and the relay changed the path, so no URL can be mapped";
 
 const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
 const ODATA_ENTITY_ID: HeaderName = HeaderName::from_static("odata-entityid");

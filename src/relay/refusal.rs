@@ -2,11 +2,10 @@
 //! log events.
 
 use std::error::Error;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -15,6 +14,7 @@ use serde_json::json;
 use super::target::TargetError;
 use super::websocket::HandshakeError;
 use crate::login::LoginContext;
+use crate::login::set_retry_after;
 use crate::protocol::sanitize::log_safe;
 use crate::session::SessionError;
 use crate::telemetry::may_log;
@@ -98,10 +98,11 @@ pub(super) fn token_unavailable(
 ) -> RelayResponse {
     let (status, retry_after) = match error {
         SessionError::Unavailable { retry_after, .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, *retry_after)
+            (StatusCode::SERVICE_UNAVAILABLE, Some(*retry_after))
         }
-        SessionError::Refused { retry_after, .. } => (StatusCode::BAD_GATEWAY, *retry_after),
-        SessionError::UnusableAccessToken => (StatusCode::BAD_GATEWAY, Duration::ZERO),
+        SessionError::Refused { retry_after, .. } => (StatusCode::BAD_GATEWAY, Some(*retry_after)),
+        // A retry would find the same token.
+        SessionError::UnusableAccessToken => (StatusCode::BAD_GATEWAY, None),
         _ => {
             tracing::debug!(
                 name: "relay_token_unavailable", target: TARGET, reason = %error,
@@ -124,9 +125,9 @@ pub(super) fn token_unavailable(
         "token_unavailable",
         "No access token is available right now.",
     );
-    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-    let seconds = seconds.max(1).into();
-    response.headers_mut().insert(RETRY_AFTER, seconds);
+    if let Some(wait) = retry_after {
+        set_retry_after(response.headers_mut(), wait);
+    }
     response
 }
 
@@ -146,11 +147,11 @@ pub(super) fn bad_gateway(reason: &str) -> RelayResponse {
 }
 
 /// The upstream names a URL that the relay does not forward to.
-pub(super) fn foreign_location(location: &str) -> RelayResponse {
+pub(super) fn foreign_location(reason: &str) -> RelayResponse {
     if may_log("relay_location_rejected", "") {
         tracing::warn!(
-            name: "relay_location_rejected", target: TARGET, location,
-            "the upstream sent a `Location` that is not below its configured URL"
+            name: "relay_location_rejected", target: TARGET, reason,
+            "the upstream sent a `Location` that is not relayed"
         );
     }
     problem(

@@ -116,7 +116,7 @@ impl Settings {
             .forward_response(response, handshake, context.clock())
             .map_err(|response| *response)?;
         RelayedUrl::rewrite(relayed.as_ref(), response.headers_mut())
-            .map_err(|location| refusal::foreign_location(&location))?;
+            .map_err(|reason| refusal::foreign_location(&reason))?;
         Ok(response)
     }
 

@@ -69,11 +69,11 @@ pub(super) fn refresh_reuse_suspected(error: &FlowError) {
     }
 }
 
-pub(super) fn refresh_subject_mismatch(error: &FlowError) {
-    if may_log("refresh_subject_mismatch", error.code()) {
+pub(super) fn refresh_tokens_rejected(error: &FlowError) {
+    if may_log("refresh_tokens_rejected", error.code()) {
         tracing::error!(
-            name: "refresh_subject_mismatch", target: TARGET, code = error.code(), reason = %error.for_log(),
-            "a refresh returned tokens of another subject: the session has ended"
+            name: "refresh_tokens_rejected", target: TARGET, code = error.code(), reason = %error.for_log(),
+            "a refresh returned tokens that are not for this session: the session has ended"
         );
     }
 }

@@ -7,8 +7,6 @@
 //!
 //! [OpenID Connect Back-Channel Logout]: https://openid.net/specs/openid-connect-backchannel-1_0.html
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::future::join;
 
@@ -157,7 +155,7 @@ impl SessionManager {
     ) -> Result<(), StoreError> {
         let key = watermark_key(list);
         // A login in progress may complete this much later.
-        let ttl = self.absolute.saturating_add(LOGIN_TIMEOUT);
+        let ttl = self.absolute.saturating_add(self.flow.login_time_limit());
         for _ in 0..MAX_ATTEMPTS {
             let stored = store.get(&key).await?;
             let mut watermark = match &stored {
@@ -273,7 +271,6 @@ fn watermark_key(list: &SessionIndex) -> Key {
     Key::new(list.logout_purpose(), list.id())
 }
 
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_ATTEMPTS: usize = 8;
 
 /// Encodes that no time is set.

@@ -147,3 +147,29 @@ async fn a_user_whose_session_was_ended_at_once_can_sign_in_again() {
         server.clock().advance(Duration::from_secs(2));
     }
 }
+
+#[tokio::test]
+async fn the_mark_of_a_sign_in_lasts_30_seconds_and_the_first_accepted_request_clears_it() {
+    let marks = |answer: &Answer| -> Vec<String> {
+        let all = answer.headers.get_all("set-cookie").iter();
+        let all = all.map(|value| value.to_str().unwrap().to_owned());
+        all.filter(|one| one.contains("-signed-in=")).collect()
+    };
+    let cookie = |value: &str, age: u32| {
+        let name = "__Host-Http-shop-signed-in";
+        format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={age}")
+    };
+    for same_site in [SameSite::Lax, SameSite::Strict] {
+        let shop = Shop::with(|login| login.with_same_site(same_site));
+        let mut jar = Jar::default();
+        let answer = shop.start("/auth/login", &mut jar).await;
+        let callback = shop.approve(answer.location(), "alice").await;
+        let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+        assert_eq!(marks(&answer), [cookie("1", 30)], "{same_site:?}");
+        jar.take(&answer);
+        let marked = jar.and("__Host-Http-shop-signed-in", "1");
+        let answer = shop.send(Ask::page("/").jar(&marked)).await;
+        assert_eq!(marks(&answer), [cookie("", 0)], "{same_site:?}");
+        assert_eq!(answer.text(), "hello alice");
+    }
+}

@@ -2,6 +2,7 @@
 //! server. And the administration of sessions.
 
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 use axum::Router;
 use axum::routing::get;
@@ -107,18 +108,23 @@ async fn a_failed_revocation_does_not_keep_the_session(mode: Mode) {
     assert_eq!(revoked(&nodes.server), [""; 0]);
 }
 
+/// Begins a sign-out whose first revocation waits for the gate.
+async fn sign_out_with_held_revocation(nodes: &Nodes, jar: &Jar) -> (JoinHandle<Answer>, Gate) {
+    let gate = Gate::new();
+    let fault = Fault::wait_for(&gate);
+    nodes.server.fail_once(Endpoint::Revocation, fault);
+    let (shop, ask) = (nodes.first.clone(), sign_out().jar(jar));
+    let leaving = tokio::spawn(async move { shop.send(ask).await });
+    nodes.server.wait_for(Endpoint::Revocation, 1).await;
+    (leaving, gate)
+}
+
 /// Two seconds for both tokens. The requests continue.
 async fn a_sign_out_waits_two_seconds_for_a_revocation(mode: Mode) {
     let nodes = Nodes::new(mode);
     let jar = nodes.signed_in("alice").await;
-    let gate = Gate::new();
-    let waits = Fault::wait_for(&gate);
-    nodes.server.fail_once(Endpoint::Revocation, waits);
+    let (leaving, gate) = sign_out_with_held_revocation(&nodes, &jar).await;
     let clock = nodes.server.clock();
-    let shop = nodes.first.clone();
-    let ask = sign_out().jar(&jar);
-    let leaving = tokio::spawn(async move { shop.send(ask).await });
-    nodes.server.wait_for(Endpoint::Revocation, 1).await;
     // The session has already ended here.
     assert_eq!(nodes.first.greeting(&jar).await, STRANGER);
     clock.advance(Duration::from_millis(1999));
@@ -138,13 +144,7 @@ async fn a_sign_out_waits_two_seconds_for_a_revocation(mode: Mode) {
 async fn a_closed_connection_does_not_cancel_a_revocation(mode: Mode) {
     let nodes = Nodes::new(mode);
     let jar = nodes.signed_in("alice").await;
-    let gate = Gate::new();
-    let fault = Fault::wait_for(&gate);
-    nodes.server.fail_once(Endpoint::Revocation, fault);
-    let shop = nodes.first.clone();
-    let ask = sign_out().jar(&jar);
-    let leaving = tokio::spawn(async move { shop.send(ask).await });
-    nodes.server.wait_for(Endpoint::Revocation, 1).await;
+    let (leaving, gate) = sign_out_with_held_revocation(&nodes, &jar).await;
     leaving.abort();
     assert!(leaving.await.unwrap_err().is_cancelled());
     gate.open();

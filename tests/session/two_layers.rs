@@ -215,6 +215,26 @@ impl Site {
         }
     }
 
+    /// Delivers logout tokens for all sessions of alice, by `sid` or by `sub`.
+    async fn log_out_alice(&self, by_sid: bool) -> Vec<String> {
+        let mint = || self.server.logout_token("shop");
+        let of_session = |sid: &String| mint().with_claim("sid", &**sid).sign();
+        let tokens: Vec<String> = match by_sid {
+            true => self
+                .server
+                .session_ids("alice")
+                .iter()
+                .map(of_session)
+                .collect(),
+            false => vec![mint().with_subject("alice").sign()],
+        };
+        for token in &tokens {
+            let status = self.send_logout_token(token).await;
+            assert_eq!(status, StatusCode::OK, "by_sid: {by_sid}");
+        }
+        tokens
+    }
+
     async fn send_logout_token(&self, token: &str) -> StatusCode {
         let path = format!("{}/backchannel-logout", self.folder);
         send(&self.app, delivery(token).at(&path)).await.status
@@ -307,21 +327,7 @@ async fn one_logout_token_ends_the_sessions_of_both_layers(mode: Mode) {
             let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
             let sids = common.server.session_ids("alice");
             assert_eq!(sids.len(), 2, "{name}: each browser signed in there");
-            let mint = || common.server.logout_token("shop");
-            let tokens = match by_sid {
-                true => sids
-                    .iter()
-                    .map(|sid| mint().with_claim("sid", &**sid).sign())
-                    .collect(),
-                false => vec![mint().with_subject("alice").sign()],
-            };
-            for token in &tokens {
-                assert_eq!(
-                    sites[told].send_logout_token(token).await,
-                    StatusCode::OK,
-                    "{name}"
-                );
-            }
+            let tokens = sites[told].log_out_alice(by_sid).await;
             for (site, jar) in sites.iter().zip(&jars) {
                 assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
                 // For the other layer it is the same token.
@@ -348,22 +354,8 @@ async fn one_logout_token_ends_the_sessions_of_layers_with_different_backends() 
             common.mode = Mode::Shared;
             let sites = [stored, common.site(CALLBACK, Admission::Open)];
             let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
-            let mint = || common.server.logout_token("shop");
-            let sids = common.server.session_ids("alice");
-            let tokens = match by_sid {
-                true => sids
-                    .iter()
-                    .map(|sid| mint().with_claim("sid", &**sid).sign())
-                    .collect(),
-                false => vec![mint().with_subject("alice").sign()],
-            };
-            for token in &tokens {
-                assert_eq!(
-                    sites[told].send_logout_token(token).await,
-                    StatusCode::OK,
-                    "{name}"
-                );
-            }
+            assert_eq!(common.server.session_ids("alice").len(), 2, "{name}");
+            sites[told].log_out_alice(by_sid).await;
             for (site, jar) in sites.iter().zip(&jars) {
                 assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
             }

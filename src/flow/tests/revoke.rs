@@ -1,10 +1,9 @@
-use std::sync::atomic::Ordering;
-
 use serde_json::json;
 
 use super::support::{ISSUER, REDIRECT_URI, Server, sign_in, sign_in_with};
 use crate::flow::Flow;
 use crate::issuer::Client;
+use crate::protocol::endpoint::ServerEndpoint;
 
 fn server() -> Server {
     let server = Server::new();
@@ -111,9 +110,20 @@ async fn no_request_is_sent_without_an_endpoint_and_one_without_a_refresh_token(
 async fn without_an_endpoint_one_warning_names_the_setting() {
     let server = Server::new();
     let (flow, record) = sign_in(&server).await;
-    assert!(!flow.missing_revocation_logged.load(Ordering::Relaxed));
     flow.revoke(&record).await;
-    assert!(flow.missing_revocation_logged.load(Ordering::Relaxed));
+    assert!(
+        !flow.missing_revocation_warning.is_first(),
+        "nothing was logged"
+    );
+    let metadata = flow.server().metadata().await.unwrap();
+    let missing = flow
+        .client()
+        .endpoint(&metadata, ServerEndpoint::Revocation);
+    let reason = missing.unwrap_err().to_string();
+    assert!(
+        reason.contains("AuthorizationServer::with_revocation_endpoint"),
+        "{reason}"
+    );
 
     let server = Server::new();
     let (flow, record) = sign_in(&server).await;

@@ -98,7 +98,7 @@ fn unavailable(code: &'static str, wait: Duration) -> LayerResponse {
     events::logout_token_rejected(code);
     let value = json!({ "error": "temporarily_unavailable" });
     let mut response = response::json_with(StatusCode::SERVICE_UNAVAILABLE, &value);
-    response::retry_after(response.headers_mut(), wait);
+    response::set_retry_after(response.headers_mut(), wait);
     response
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
 
 async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
     let headers = &parts.headers;
-    let reject = |refusal: &LoginRefusal| settings.reject(headers, refusal, None);
+    let reject = |refusal: &LoginRefusal| settings.reject_login(headers, refusal, None);
 
     // A script, a frame or a prefetch cannot complete a login, and must not use it up.
     if !is_document_request(headers) || is_prefetch(headers) {
@@ -51,10 +51,19 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
     let jar = Jar::read(headers, &settings.cookies);
     let login = ReturningLogin::read(settings, &jar, authorization.state());
     let target = login.target(settings).to_owned();
-    let reject = |refusal: &LoginRefusal| settings.reject(headers, refusal, Some(&target));
+    let reject = |refusal: &LoginRefusal| settings.reject_login(headers, refusal, Some(&target));
     let mut response = match login.transaction {
         Ok(transaction) => {
-            match complete(settings, headers, *transaction, authorization, &target).await {
+            match complete(
+                settings,
+                headers,
+                &jar,
+                *transaction,
+                authorization,
+                &target,
+            )
+            .await
+            {
                 Ok(response) => response,
                 Err(CallbackRejection::Used(refusal)) => reject(&refusal),
                 Err(CallbackRejection::CanBeRepeated(refusal)) => return reject(&refusal),
@@ -64,7 +73,10 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
         // §10.12).
         Err(refusal) if login.is_absent => match settings.session(headers, false).await {
             // The back button after a successful login.
-            Ok(cookie) if cookie.session.is_some() => response::redirect(&target),
+            Ok(cookie) if cookie.session.is_some() => response::redirect(match login.is_late {
+                true => settings.default_return_to(),
+                false => &target,
+            }),
             Ok(_) => reject(&refusal),
             Err(error) => reject(&LoginRefusal::from(&error)),
         },
@@ -77,7 +89,7 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
         .filter_map(|name| settings.cookies.clear(name));
     response::add_cookies(response.headers_mut(), cleared);
     // The next attempt begins anew.
-    if !response.status().is_redirection() && jar.has(SIGNED_IN) {
+    if response.status().as_u16() >= 400 && jar.has(SIGNED_IN) {
         response::add_cookies(response.headers_mut(), settings.cookies.clear(SIGNED_IN));
     }
     response
@@ -94,18 +106,18 @@ enum CallbackRejection {
 async fn complete(
     settings: &Settings,
     headers: &HeaderMap,
+    jar: &Jar<'_>,
     transaction: Transaction,
     authorization: AuthorizationResponse,
     target: &str,
 ) -> Result<LayerResponse, CallbackRejection> {
     let checked = settings.manager.check_settings();
     checked.map_err(|error| CallbackRejection::CanBeRepeated(LoginRefusal::from(&error)))?;
-    let jar = &Jar::read(headers, &settings.cookies);
     let replaces = transaction.replaces;
     let redemption = match settings.flow().accept(transaction, authorization).await {
         Ok(grant) => {
             let checked = settings
-                .check_sign_in_loop(headers, replaces.as_ref())
+                .check_sign_in_loop(jar, headers, replaces.as_ref())
                 .await;
             checked.map_err(CallbackRejection::Used)?;
             let (manager, cookies) = (Arc::clone(&settings.manager), settings.cookies.clone());

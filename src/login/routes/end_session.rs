@@ -1,9 +1,8 @@
-//! The way of a browser to the authorization server after a sign-out, and back (RP-Initiated
-//! Logout).
+//! RP-Initiated Logout: the redirect to the authorization server after a sign-out, and the one back.
 //!
-//! The URL of the way there has the ID token. A navigation is redirected to it; a script, which can
-//! read its response, gets the URL of a continuation instead, which redirects once. An encrypted
-//! cookie has what both ways need, so that any replica can handle them.
+//! The URL of the logout request has the ID token. A navigation is redirected to it; a script, which
+//! can read its response, gets the URL of a continuation instead, which redirects once. An encrypted
+//! cookie has what both redirects need, so that any replica can handle them.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use subtle::ConstantTimeEq as _;
 
 use crate::crypto::seal::Purpose;
-use crate::flow::EndSession;
+use crate::flow::{EndSession, has_expired};
 use crate::login::cookies::{CookieLifetime, SameSite};
 use crate::login::form;
 use crate::login::jar::{Jar, LOGOUT};
@@ -22,12 +21,12 @@ use crate::login::settings::Settings;
 use crate::protocol::form::parse;
 use crate::record::SessionRecord;
 
-/// The way to the authorization server.
+/// The logout request.
 pub(super) struct EndSessionRedirect {
     pub(super) end: EndSession,
     /// The URL for a script: without the ID token, or of the continuation.
     pub(super) url_for_script: String,
-    /// The cookie for the rest of the way.
+    /// The cookie for the redirect back.
     pub(super) cookie: Option<HeaderValue>,
 }
 
@@ -51,9 +50,8 @@ impl<'a> PendingReturn<'a> {
             continuation: (next()?, next()?),
             target: next()?,
         };
-        let age = now.saturating_sub(pending.started_at);
-        let in_time = u64::try_from(age).is_ok_and(|age| age < RETURN_TTL.as_secs());
-        in_time.then_some(pending)
+        let is_late = has_expired(pending.started_at, now, RETURN_TTL);
+        (!is_late).then_some(pending)
     }
 
     fn seal(&self, settings: &Settings) -> Option<String> {
@@ -83,7 +81,7 @@ impl<'a> PendingReturn<'a> {
     }
 }
 
-/// Returns the way to the authorization server, if it has a logout endpoint.
+/// Creates the logout request, if the authorization server has a logout endpoint.
 pub(super) async fn begin(
     settings: &Settings,
     record: &SessionRecord,

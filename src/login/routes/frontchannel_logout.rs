@@ -24,7 +24,9 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     if parts.method != Method::GET {
         return response::method_not_allowed("GET");
     }
-    let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
+    let Ok(pairs) = form::parse(parts.uri.query().unwrap_or_default()) else {
+        return reject(settings, "the query is malformed");
+    };
     // Each parameter must be present exactly once: `sid` is only unique within `iss`.
     let parameter = |name| single(&pairs, name).filter(|value| !value.is_empty());
     let is_given = |name| pairs.iter().any(|(other, _)| other == name);

@@ -19,7 +19,7 @@ use crate::record::SessionRef;
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
     let (request, target) = match parse_request(settings, parts) {
         Ok(parsed) => parsed,
-        Err(refusal) => return settings.reject(&parts.headers, &refusal, None),
+        Err(refusal) => return settings.reject_login(&parts.headers, &refusal, None),
     };
     // Only a navigation starts a login; no other request gets a transaction cookie.
     match navigation::request_kind(&parts.method, &parts.headers, &settings.origin) {
@@ -28,7 +28,9 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     }
     start(settings, parts, request, target.as_deref())
         .await
-        .unwrap_or_else(|refusal| settings.reject(&parts.headers, &refusal, target.as_deref()))
+        .unwrap_or_else(|refusal| {
+            settings.reject_login(&parts.headers, &refusal, target.as_deref())
+        })
 }
 
 async fn start(

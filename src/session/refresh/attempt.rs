@@ -185,8 +185,8 @@ impl SessionManager {
         let outcome = match failure {
             RefreshFailure::Refused(error) => self.refresh_token_rejected(loaded, &error).await,
             RefreshFailure::NotForSession(error) => {
-                Refresh::OtherSubject.count();
-                events::refresh_subject_mismatch(&error);
+                Refresh::NotForSession.count();
+                events::refresh_tokens_rejected(&error);
                 self.end_after_refresh(loaded).await
             }
             RefreshFailure::Misconfigured(error) => {
@@ -233,7 +233,7 @@ impl SessionManager {
         new: Refreshed,
         fence: u64,
     ) -> RefreshResult {
-        Refresh::Unclear.count();
+        Refresh::Unavailable.count();
         let saved = self.save_tokens(loaded.clone(), new, fence).await?;
         let error = FlowError::no_access_token();
         events::refresh_failed(&error);
@@ -259,7 +259,7 @@ impl SessionManager {
             let ended = self.has_ended(&record, &now);
             let current = match self.save(&loaded, record.clone(), &now).await {
                 Ok(Some(newer)) => {
-                    if rotated && self.is_cookie_only() && refreshes.is_first_warning() {
+                    if rotated && self.is_cookie_only() && refreshes.rotation_warning.is_first() {
                         events::rotation_without_store();
                     }
                     return Ok(newer);

@@ -1,6 +1,5 @@
 //! The refreshes of this process: those in progress, and what follows from those that failed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::expiring_map::ExpiringMap;
@@ -10,6 +9,7 @@ use crate::session::error::SessionError;
 use crate::session::loaded::LoadedSession;
 use crate::single_flight::{SingleFlight, Waiter};
 use crate::sync::{Mutex, RwLock};
+use crate::telemetry::LogOnce;
 
 pub(in crate::session) type RefreshResult = Result<LoadedSession, SessionError>;
 pub(in crate::session) type RefreshWaiter = Waiter<RefreshResult>;
@@ -28,7 +28,7 @@ pub(in crate::session) struct Refreshes {
     /// When a refresh last succeeded.
     last_success: Mutex<Duration>,
     /// Whether the warning about rotation without a store has been logged: the reason is the same for all sessions.
-    warned: AtomicBool,
+    pub(in crate::session) rotation_warning: LogOnce,
 }
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Default for Refreshes {
             rejected: RwLock::new(ExpiringMap::new(MAX_SESSIONS)),
             unexplained: Mutex::new(ExpiringMap::new(MAX_SESSIONS)),
             last_success: Mutex::default(),
-            warned: AtomicBool::new(false),
+            rotation_warning: LogOnce::default(),
         }
     }
 }
@@ -100,7 +100,10 @@ impl Refreshes {
             unexplained.insert(id, now, ());
             return false;
         };
-        now.saturating_sub(first) >= MIN_REPETITION && *self.last_success.lock() > first
+        let last_success = *self.last_success.lock();
+        now.saturating_sub(first) >= MIN_REPETITION
+            && last_success > first
+            && now.saturating_sub(last_success) <= MAX_SUCCESS_AGE
     }
 
     pub(in crate::session) fn record_rejection(&self, record: &SessionRecord) {
@@ -110,11 +113,6 @@ impl Refreshes {
 
     pub(in crate::session) fn is_rejected(&self, record: &SessionRecord) -> bool {
         self.rejected.read().get(record.id()) == Some(&record.generation())
-    }
-
-    /// Reports whether the warning has not been logged yet.
-    pub(in crate::session) fn is_first_warning(&self) -> bool {
-        !self.warned.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -133,6 +131,9 @@ const MAX_DELAY: Duration = Duration::from_secs(60);
 
 /// The time between two responses without an error code that reject a refresh token.
 const MIN_REPETITION: Duration = Duration::from_secs(60);
+
+/// An older success says nothing about an outage that has begun since.
+const MAX_SUCCESS_AGE: Duration = Duration::from_secs(300);
 
 /// The longest accepted `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);

@@ -89,7 +89,6 @@ async fn an_administrator_ends_one_session_or_all_of_a_user() {
             let home = bob.sign_out().await;
             assert_eq!(home.status(), StatusCode::OK, "{}", home.text());
             assert!(!bob.is_signed_in().await, "{mode:?}");
-            let first = world.visitor();
             first.sign_in(&alice).await;
         }
     }

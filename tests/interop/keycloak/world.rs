@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use tower::service_fn;
 use tower_oauth::session::SessionError;
-use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Browser, Page};
 use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session};
 
@@ -52,13 +51,7 @@ impl World {
             .unwrap()
             .with_post_logout_redirect_uri(&format!("{APP}/auth/logout"))
             .unwrap();
-        let store = MemoryStore::new().with_single_process();
-        let login = match mode {
-            Mode::Cookie => login,
-            Mode::Shared => login.with_shared_store(store),
-            Mode::Store => login.with_session_store(store),
-        };
-        let login = change(login);
+        let login = change(mode.place(login));
         let pages = Router::new()
             .route("/profile", get(profile))
             .route("/sid", get(sid))

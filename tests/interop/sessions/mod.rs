@@ -23,6 +23,18 @@ pub enum Mode {
     Store,
 }
 
+impl Mode {
+    /// Returns a layer that keeps sessions this way.
+    pub fn place(self, login: LoginLayer) -> LoginLayer {
+        let store = MemoryStore::new().with_single_process();
+        match self {
+            Self::Cookie => login,
+            Self::Shared => login.with_shared_store(store),
+            Self::Store => login.with_session_store(store),
+        }
+    }
+}
+
 struct World {
     provider: Provider,
     app: String,
@@ -54,12 +66,7 @@ impl World {
         .unwrap()
         .with_post_logout_redirect_uri(&format!("{app}/auth/logout"))
         .unwrap();
-        let store = MemoryStore::new().with_single_process();
-        let login = match mode {
-            Mode::Cookie => login,
-            Mode::Shared => login.with_shared_store(store),
-            Mode::Store => login.with_session_store(store),
-        };
+        let login = mode.place(login);
         let pages = Router::new()
             .route("/token", get(token))
             .layer(login.required())

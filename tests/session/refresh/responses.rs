@@ -10,7 +10,8 @@ use crate::support::shop::{Ask, Jar};
 
 session_modes! {
     all: [
- an_unusable_refresh_response_ends_no_session_and_returns_no_token,
+        an_access_token_with_a_space_is_refused_by_name,
+        an_unusable_refresh_response_ends_no_session_and_returns_no_token,
         a_missing_expires_in_is_not_unlimited,
         a_rotated_refresh_token_is_kept_whatever_else_is_malformed,
     ],
@@ -97,6 +98,20 @@ async fn a_rotated_refresh_token_is_kept_whatever_else_is_malformed(mode: Mode) 
     }
 }
 
+/// RFC 6750 §2.1: a printable token that is not a b64token is not handed out. The rotated refresh token is kept.
+async fn an_access_token_with_a_space_is_refused_by_name(mode: Mode) {
+    let (world, mut jar) = World::signed_in(mode).await;
+    world.fail_refresh_once(Fault::member("access_token", "a b"));
+    world.expire_token();
+    let answer = world.token(&world.a, &jar).await;
+    let (status, text) = status_and_text(&answer);
+    assert_eq!((status, text.as_str()), (500, "UnusableAccessToken"));
+    jar.take(&answer);
+    assert_eq!(world.a.greeting(&jar).await, "hello alice");
+    world.expire_token();
+    assert_eq!(world.token(&world.a, &jar).await.status, 200);
+}
+
 /// RFC 9449 §5, OpenID Connect Core §12.2: such tokens are not for this session.
 #[tokio::test]
 async fn tokens_of_another_type_or_with_a_forged_id_token_end_the_session() {
@@ -117,7 +132,7 @@ async fn tokens_of_another_type_or_with_a_forged_id_token_end_the_session() {
 /// repeated while refreshes of other sessions succeed.
 #[tokio::test]
 async fn a_repeated_400_without_an_error_code_ends_the_session_if_other_refreshes_succeed() {
-    for (others_succeed, expected) in [(true, 401), (false, 503)] {
+    for (others_succeed, wait, expected) in [(true, 61, 401), (true, 30, 503), (false, 61, 503)] {
         let (world, alice) = World::signed_in(Mode::Store).await;
         let mut bob = Jar::default();
         world.a.sign_in("bob", &mut bob).await;
@@ -131,8 +146,10 @@ async fn a_repeated_400_without_an_error_code_ends_the_session_if_other_refreshe
             assert_eq!(world.token(&world.a, &bob).await.status, 200);
         }
         world.server.fail(Endpoint::Token, unexplained());
-        world.advance(61);
-        assert_eq!(world.token(&world.a, &alice).await.status, expected);
+        world.advance(wait);
+        let status = world.token(&world.a, &alice).await.status;
+        assert_eq!(status, expected, "{others_succeed} {wait}");
+        assert_eq!(world.refreshes(), 2 + usize::from(others_succeed));
     }
 }
 
