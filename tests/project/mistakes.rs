@@ -50,6 +50,7 @@ mistakes! {
     "The password of Redis is wrong" => redis_password,
     "A table of the store is missing" => missing_table,
     "Replicas have different cookie keys" => other_cookie_key,
+    "Two login layers share their routes" => two_layers,
     "No LoginLayer" => no_login_layer,
 }
 
@@ -73,7 +74,10 @@ async fn ask(layer: BearerLayer, token: TokenMint) -> Answer {
 async fn ask_with(layer: BearerLayer, token: &str) -> Answer {
     let authorization = format!("Bearer {token}");
     let request = Ask::new("GET", "/orders").with(&[("authorization", &authorization)]);
-    send(&api(layer), request).await
+    let answer = send(&api(layer), request).await;
+    // The key set is fetched in the background to explain the token.
+    crate::support::api::settle().await;
+    answer
 }
 
 fn good(server: &TestServer) -> TokenMint {
@@ -258,9 +262,20 @@ async fn missing_table(record: Record) {
 async fn other_cookie_key(record: Record) {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
+    let jar = jar.and("__Host-Http-shop-signed-in", "1");
     let key = tower_oauth::CookieKey::generate().unwrap();
     let other = app(&crate::support::shop::login_with(&shop.server, key));
     record.response(&send(&other, Ask::page("/account").jar(&jar)).await);
+}
+
+/// Two layers with the same redirect URI.
+async fn two_layers(record: Record) {
+    let server = server();
+    let key = tower_oauth::CookieKey::generate().unwrap();
+    let other = crate::support::shop::login_with(&server, key);
+    let other = other.with_cookie_name("staff").unwrap();
+    let app = app(&login(&server)).layer(other);
+    record.response(&send(&app, Ask::page("/account")).await);
 }
 
 async fn no_login_layer(record: Record) {
