@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::issuer::{BackChannelError, Client, Unavailable, describe};
+use crate::issuer::{AuthenticationError, BackChannelError, Client, Unavailable, describe};
 use crate::protocol::OAuthErrorCode;
 use crate::protocol::authorization_response::InvalidAuthorizationResponse;
 use crate::protocol::sanitize::{display_safe, log_safe};
@@ -361,6 +361,23 @@ impl From<IdTokenError> for FlowError {
                 error.code(),
                 format!("the ID token was rejected: {error}"),
             ),
+        }
+    }
+}
+
+/// The request was not sent.
+impl From<AuthenticationError> for FlowError {
+    fn from(error: AuthenticationError) -> Self {
+        match error {
+            AuthenticationError::Configuration(message) => Self::new(
+                FlowErrorKind::Configuration,
+                "client_credential_invalid",
+                message,
+            ),
+            AuthenticationError::Unavailable(message) => {
+                Self::unavailable("client_credential_unavailable", message, RETRY_AFTER)
+            }
+            AuthenticationError::Random(error) => error.into(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tracing::Instrument as _;
 
+use super::error::FlowError;
 use super::settings::Flow;
 use crate::clock::within;
 use crate::issuer::{EndpointError, describe};
@@ -97,13 +98,11 @@ impl Flow {
             ("token", Cow::Borrowed(token)),
             ("token_type_hint", Cow::Borrowed(hint)),
         ];
-        let request = match self.authenticated_form(endpoint, parameters) {
-            Ok(request) => request,
-            Err(error) => return RevocationResult::Failed(error.to_string().into()),
-        };
-        let response = match self.server.send(request).await {
+        let response = match self.send_authenticated(endpoint, parameters).await {
             Ok(response) => response,
-            Err(error) => return RevocationResult::Failed(error.to_string().into()),
+            Err(error) => {
+                return RevocationResult::Failed(FlowError::from(error).to_string().into());
+            }
         };
         match response.status() {
             StatusCode::OK => RevocationResult::Revoked,

@@ -27,6 +27,16 @@ pub(super) enum TokenRequestError {
     NoResponse(FlowError),
 }
 
+impl TokenRequestError {
+    /// Adds the endpoint to the message, for the log.
+    fn at_endpoint(self, url: &str) -> Self {
+        match self {
+            Self::NotSent(error) => Self::NotSent(error.at_endpoint(url)),
+            Self::NoResponse(error) => Self::NoResponse(error.at_endpoint(url)),
+        }
+    }
+}
+
 impl From<FlowError> for TokenRequestError {
     fn from(error: FlowError) -> Self {
         Self::NotSent(error)
@@ -49,10 +59,21 @@ impl Flow {
     ) -> Result<Response<Bytes>, TokenRequestError> {
         let metadata = self.server.metadata().await.map_err(FlowError::from)?;
         let endpoint = self.token_endpoint(&metadata)?;
-        let request = self.authenticated_form(endpoint, parameters)?;
+        let response = self.send_authenticated(endpoint, parameters).await;
+        response.map_err(|error| error.at_endpoint(endpoint))
+    }
+
+    /// Sends a form with client authentication to an endpoint of the authorization server: token, revocation or
+    /// pushed authorization requests.
+    pub(super) async fn send_authenticated(
+        &self,
+        endpoint: &str,
+        parameters: FormParameters<'_>,
+    ) -> Result<Response<Bytes>, TokenRequestError> {
+        let request = self.authenticated_form(endpoint, parameters).await?;
         self.server.send(request).await.map_err(|error| {
             let is_not_sent = error.is_not_sent();
-            let error = FlowError::from(error).at_endpoint(endpoint);
+            let error = FlowError::from(error);
             match is_not_sent {
                 true => TokenRequestError::NotSent(error),
                 false => TokenRequestError::NoResponse(error),
@@ -62,7 +83,7 @@ impl Flow {
 
     /// Creates a form request with client authentication (RFC 6749 §2.3). A client assertion is new for each
     /// request.
-    pub(super) fn authenticated_form<'a>(
+    pub(super) async fn authenticated_form<'a>(
         &'a self,
         endpoint: &str,
         mut parameters: FormParameters<'a>,
@@ -72,7 +93,7 @@ impl Flow {
             now: unix_seconds(&**self.server.clock()),
             random: *self.random(),
         };
-        let credentials = self.client.authenticate(&context, &mut parameters)?;
+        let credentials = self.client.authenticate(&context, &mut parameters).await?;
 
         let mut request = Request::post(endpoint)
             .header(

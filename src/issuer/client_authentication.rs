@@ -40,6 +40,21 @@ pub(crate) enum EndpointError {
     },
 }
 
+/// Why a request cannot be authenticated. Nothing was sent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum AuthenticationError {
+    /// Only an operator can correct it.
+    #[error("{0}")]
+    #[allow(dead_code, reason = "credentials that are read at use")]
+    Configuration(String),
+    /// The credential is not available at the moment.
+    #[error("{0}")]
+    #[allow(dead_code, reason = "credentials that are read at use")]
+    Unavailable(String),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
 /// Names the setting that replaces a missing member.
 fn setting_of(endpoint: ServerEndpoint) -> &'static str {
     match endpoint {
@@ -58,11 +73,11 @@ impl Client {
     /// value it returns. A request has credentials in one of the two (RFC 6749 §2.3), never in the URL.
     ///
     /// Call it for every request, also when a request is retried: an assertion is valid once (RFC 7523 §3).
-    pub(crate) fn authenticate<'a>(
+    pub(crate) async fn authenticate<'a>(
         &'a self,
         context: &AuthenticationContext<'_>,
         parameters: &mut FormParameters<'a>,
-    ) -> Result<Option<HeaderValue>, RandomError> {
+    ) -> Result<Option<HeaderValue>, AuthenticationError> {
         match &self.authentication {
             // Without `client_id` in the body: the header has it, and servers reject a request that authenticates
             // twice (RFC 6749 §2.3).
@@ -192,8 +207,8 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
-    #[test]
-    fn each_method_sends_credentials_in_exactly_one_place() {
+    #[tokio::test]
+    async fn each_method_sends_credentials_in_exactly_one_place() {
         let secret = " %&+£€:";
         for (client, header, body) in [
             (
@@ -215,7 +230,10 @@ mod tests {
                 now: 0,
                 random: Random::system(),
             };
-            let value = client.authenticate(&context, &mut parameters).unwrap();
+            let value = client
+                .authenticate(&context, &mut parameters)
+                .await
+                .unwrap();
             let sent: Vec<_> = parameters
                 .iter()
                 .map(|(name, value)| (*name, &**value))

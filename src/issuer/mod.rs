@@ -36,7 +36,7 @@ mod wycheproof;
 pub(crate) use back_channel::{is_loopback, retry_after};
 pub use client::Client;
 pub(crate) use client_assertion::AuthenticationContext;
-pub(crate) use client_authentication::{EndpointError, FormParameters};
+pub(crate) use client_authentication::{AuthenticationError, EndpointError, FormParameters};
 pub(crate) use error::KeyError;
 pub use error::{BackChannelError, Unavailable};
 pub(crate) use fetch_error::describe;

@@ -6,8 +6,7 @@ use http::StatusCode;
 
 use super::response::InvalidResponse;
 use super::settings::Settings;
-use crate::issuer::{BackChannelError, Client, Unavailable, describe};
-use crate::random::RandomError;
+use crate::issuer::{AuthenticationError, BackChannelError, Client, Unavailable, describe};
 use crate::telemetry::LogLimits;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -199,8 +198,14 @@ impl From<InvalidResponse> for IntrospectionFailure {
     }
 }
 
-impl From<RandomError> for IntrospectionFailure {
-    fn from(error: RandomError) -> Self {
-        Self::InvalidResponse(error.to_string())
+/// The request was not sent.
+impl From<AuthenticationError> for IntrospectionFailure {
+    fn from(error: AuthenticationError) -> Self {
+        match error {
+            AuthenticationError::Configuration(reason) => Self::Configuration(reason),
+            AuthenticationError::Unavailable(_) | AuthenticationError::Random(_) => {
+                Self::NotSent(error.to_string())
+            }
+        }
     }
 }

@@ -46,7 +46,10 @@ pub(super) async fn introspect(
             url.map_err(|error| IntrospectionFailure::Configuration(error.to_string()))?
         }
     };
-    let response = settings.server.send(build(settings, url, token)?).await;
+    let response = settings
+        .server
+        .send(build(settings, url, token).await?)
+        .await;
     let response = response.map_err(|error| IntrospectionFailure::no_response(url, &error))?;
     let body = body(settings, &response)?;
     // A plain response to a request for a signed one would be a downgrade (RFC 9701 §5).
@@ -65,7 +68,7 @@ pub(super) async fn introspect(
 }
 
 /// Builds the request. The token is sent in the body: a URL would end up in access logs.
-fn build(
+async fn build(
     settings: &Settings,
     url: &str,
     token: &AccessToken,
@@ -79,7 +82,10 @@ fn build(
         now: unix_seconds(&**settings.server.clock()),
         random: Random::system(),
     };
-    let credentials = settings.client.authenticate(&context, &mut parameters)?;
+    let credentials = settings
+        .client
+        .authenticate(&context, &mut parameters)
+        .await?;
     let mut request = Request::post(url)
         .header(
             CONTENT_TYPE,
