@@ -4,6 +4,7 @@
 //! The steps of a session, each in a file of its own:
 //!
 //! 1. `start` returns the authorization URL and a transaction, which the browser must present at the callback.
+//!    `start_request` is what one login may ask for, `send_request` how the authorization request is sent.
 //! 2. `callback` validates the authorization response against the transaction and returns a grant.
 //! 3. `redeem` exchanges the code of the grant for tokens.
 //! 4. `complete` verifies the tokens and returns the record of a session.
@@ -22,8 +23,10 @@ mod redeem;
 mod redirect_uri;
 mod refresh;
 mod revoke;
+mod send_request;
 mod settings;
 mod start;
+mod start_request;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token_endpoint;
@@ -37,7 +40,7 @@ pub(crate) use redeem::RedemptionOutcome;
 pub(crate) use redirect_uri::route_folder;
 pub(crate) use refresh::{RefreshFailure, Refreshed};
 pub(crate) use settings::Flow;
-pub(crate) use start::StartRequest;
+pub(crate) use start_request::StartRequest;
 #[cfg(test)]
 pub(crate) use transaction::{Destination, LoginSecret};
 pub(crate) use transaction::{StateDigest, Transaction, has_expired};

@@ -1,4 +1,8 @@
-//! The authorization request (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1) as a URL.
+//! The parameters of an authorization request (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1), and its URL.
+//!
+//! How a request is sent is a matter of the flow: it has the same parameters in a URL and over the back channel.
+
+use std::fmt;
 
 use url::Url;
 
@@ -6,17 +10,31 @@ use super::form;
 use super::pkce::{CODE_CHALLENGE_METHOD, CodeChallenge};
 use super::secret::{Nonce, State};
 
-/// An authorization request of the code flow.
+/// The parameters that every authorization request of the code flow has.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AuthorizationRequest<'a> {
+pub(crate) struct CodeRequest<'a> {
     pub(crate) client_id: &'a str,
     pub(crate) redirect_uri: &'a str,
     pub(crate) scope: &'a str,
     pub(crate) state: &'a State,
     pub(crate) nonce: &'a Nonce,
     pub(crate) code_challenge: &'a CodeChallenge,
-    /// Additional parameters, in order of precedence.
-    pub(crate) additional: &'a [(&'a str, &'a str)],
+}
+
+/// An authorization request of the code flow: names and values in the order in which they were added.
+///
+/// No name appears twice (RFC 6749 §3.1), except for those of [`REPEATABLE`].
+#[derive(Clone)]
+pub(crate) struct AuthorizationRequest {
+    parameters: Vec<(String, String)>,
+}
+
+/// Omits the values: `state` and `nonce` are secrets.
+impl fmt::Debug for AuthorizationRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.parameters.iter().map(|(name, _)| name);
+        f.debug_list().entries(names).finish()
+    }
 }
 
 /// The parameters that only the flow may set, and those that would override them: a request object
@@ -42,43 +60,75 @@ pub(crate) fn is_reserved_parameter(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 
-impl AuthorizationRequest<'_> {
-    /// Returns the URL of the request: `endpoint` with the parameters added to its query.
-    ///
-    /// No parameter appears twice (RFC 6749 §3.1). Those of the flow take precedence, then the additional
-    /// parameters in their order, then the query of the endpoint.
-    pub(crate) fn url(&self, endpoint: &Url) -> String {
-        let mut pairs = vec![
+/// The parameters of which a request may have several (RFC 8707 §2).
+const REPEATABLE: [&str; 1] = ["resource"];
+
+impl AuthorizationRequest {
+    pub(crate) fn new(request: CodeRequest<'_>) -> Self {
+        let parameters = [
             ("response_type", "code"),
-            ("client_id", self.client_id),
-            ("redirect_uri", self.redirect_uri),
-            ("scope", self.scope),
-            ("state", self.state.expose()),
-            ("nonce", self.nonce.expose()),
-            ("code_challenge", self.code_challenge.as_str()),
+            ("client_id", request.client_id),
+            ("redirect_uri", request.redirect_uri),
+            ("scope", request.scope),
+            ("state", request.state.expose()),
+            ("nonce", request.nonce.expose()),
+            ("code_challenge", request.code_challenge.as_str()),
             ("code_challenge_method", CODE_CHALLENGE_METHOD),
         ];
-        for &(name, value) in self.additional {
-            if !is_reserved_parameter(name) && pairs.iter().all(|(other, _)| *other != name) {
-                pairs.push((name, value));
-            }
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        Self {
+            parameters: parameters.map(owned).into(),
         }
-        let mut url = endpoint.clone();
-        url.set_fragment(None);
-        let kept: Vec<&str> = endpoint
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty() && is_not_overridden(pair, &pairs))
-            .collect();
-        let mut query = kept.join("&");
-        if !query.is_empty() {
-            query.push('&');
-        }
-        query.push_str(&form::encode(pairs));
-        url.set_query(Some(&query));
-        url.into()
     }
+
+    /// Adds a parameter of the flow, unless the request already has it.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        let has_name = self.parameters.iter().any(|(other, _)| other == name);
+        if !has_name || REPEATABLE.contains(&name) {
+            self.parameters.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Adds a parameter that the application configured, unless only the flow may set it or the request already has
+    /// it.
+    pub(crate) fn add_configured(&mut self, name: &str, value: &str) {
+        if !is_reserved_parameter(name) {
+            self.add(name, value);
+        }
+    }
+
+    /// Returns the parameters in their order.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parameters
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Returns the URL of the request: `endpoint` with the parameters added to its query.
+    pub(crate) fn url(&self, endpoint: &Url) -> String {
+        let parameters: Vec<_> = self.parameters().collect();
+        authorization_url(endpoint, &parameters)
+    }
+}
+
+/// Returns `endpoint` with `parameters` added to its query. They take precedence over those of the endpoint's own
+/// query, which cannot set a reserved parameter either.
+fn authorization_url(endpoint: &Url, parameters: &[(&str, &str)]) -> String {
+    let mut url = endpoint.clone();
+    url.set_fragment(None);
+    let kept: Vec<&str> = endpoint
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty() && is_not_overridden(pair, parameters))
+        .collect();
+    let mut query = kept.join("&");
+    if !query.is_empty() {
+        query.push('&');
+    }
+    query.push_str(&form::encode(parameters.iter().copied()));
+    url.set_query(Some(&query));
+    url.into()
 }
 
 /// Returns whether a pair of the endpoint's query is neither reserved nor set by `pairs`.
@@ -98,15 +148,19 @@ mod tests {
     use super::*;
 
     fn pairs_of(endpoint: &str, additional: &[(&str, &str)]) -> Vec<(String, String)> {
-        let request = AuthorizationRequest {
+        let (state, nonce) = (State::new("the-state"), Nonce::new("the-nonce"));
+        let code_challenge = CodeChallenge::parse(&"c".repeat(43)).unwrap();
+        let mut request = AuthorizationRequest::new(CodeRequest {
             client_id: "shop",
             redirect_uri: "https://shop.example.com/auth/callback",
             scope: "openid profile",
-            state: &State::new("the-state"),
-            nonce: &Nonce::new("the-nonce"),
-            code_challenge: &CodeChallenge::parse(&"c".repeat(43)).unwrap(),
-            additional,
-        };
+            state: &state,
+            nonce: &nonce,
+            code_challenge: &code_challenge,
+        });
+        for &(name, value) in additional {
+            request.add_configured(name, value);
+        }
         let url = Url::parse(&request.url(&Url::parse(endpoint).unwrap())).unwrap();
         assert_eq!(
             (url.host_str(), url.fragment()),

@@ -1,0 +1,173 @@
+//! What the request that starts a login may ask for, combined with what every login of the application asks for.
+
+use super::error::FlowError;
+use super::settings::Flow;
+use crate::protocol::Metadata;
+use crate::protocol::authorization_request::AuthorizationRequest;
+use crate::record::SessionRef;
+use crate::token::id_token::AcrValues;
+
+/// Maximum length of a parameter that a request may set, in bytes.
+const MAX_PARAMETER: usize = 512;
+
+/// The parameters of a login that the request which starts it may set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StartRequest {
+    pub(crate) by_person: bool,
+    pub(crate) login_hint: Option<String>,
+    pub(crate) prompt: Option<String>,
+    pub(crate) ui_locales: Option<String>,
+    pub(crate) acr_values: Option<String>,
+    pub(crate) max_age: Option<u32>,
+    /// The session that the browser has at the start.
+    pub(crate) replaces: Option<SessionRef>,
+}
+
+impl Flow {
+    /// Combines the parameters of a login with the configured ones. Every site can link to the login route, so a
+    /// link can raise the requirements of a login and never lower them.
+    pub(super) fn with_requirements(
+        &self,
+        mut request: StartRequest,
+    ) -> Result<StartRequest, FlowError> {
+        request.max_age = match (request.max_age, self.max_age) {
+            (Some(requested), Some(configured)) => Some(requested.min(configured)),
+            (requested, configured) => requested.or(configured),
+        };
+        request.acr_values = match (request.acr_values, self.acr_values.as_deref()) {
+            (Some(requested), Some(configured)) => {
+                let is_configured = |one: &&str| configured.split(' ').any(|other| other == *one);
+                let both: Vec<&str> = requested.split(' ').filter(is_configured).collect();
+                if both.is_empty() {
+                    return Err(FlowError::request(
+                        "acr_values_unsupported",
+                        "`acr_values` has no value that every login of this application requests",
+                    ));
+                }
+                Some(both.join(" "))
+            }
+            (requested, configured) => requested.or_else(|| configured.map(str::to_owned)),
+        };
+        let configured = self.parameters.iter().find(|(name, _)| name == "prompt");
+        let configured = configured.map_or("", |(_, value)| value);
+        let requires_login = configured.split(' ').any(|one| one == "login");
+        request.prompt = match request.prompt {
+            Some(none) if none == "none" && requires_login => {
+                return Err(FlowError::request(
+                    "prompt_unsupported",
+                    "`prompt` is `none`, and every login of this application requests `login`",
+                ));
+            }
+            // A silent login shows nothing that could be configured.
+            Some(none) if none == "none" => Some(none),
+            requested => {
+                let requested = requested.unwrap_or_default();
+                let mut values: Vec<&str> = Vec::new();
+                for value in requested.split(' ').chain(configured.split(' ')) {
+                    if !value.is_empty() && !values.contains(&value) {
+                        values.push(value);
+                    }
+                }
+                (!values.is_empty()).then(|| values.join(" "))
+            }
+        };
+        Ok(request)
+    }
+}
+
+impl StartRequest {
+    pub(super) fn check(&self, metadata: &Metadata) -> Result<(), FlowError> {
+        let texts = [
+            &self.login_hint,
+            &self.prompt,
+            &self.ui_locales,
+            &self.acr_values,
+        ];
+        for text in texts.into_iter().flatten() {
+            if text.is_empty() || text.len() > MAX_PARAMETER || text.chars().any(char::is_control) {
+                return Err(FlowError::request(
+                    "parameter_malformed",
+                    "a parameter of the login is empty, too long or has a control character",
+                ));
+            }
+        }
+        match &self.prompt {
+            Some(prompt) => check_prompt(prompt, metadata.prompt_values_supported()),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the `acr_values` as the transaction keeps them.
+    pub(super) fn acr_values(&self) -> Result<Option<AcrValues>, FlowError> {
+        let Some(acr_values) = &self.acr_values else {
+            return Ok(None);
+        };
+        AcrValues::parse(acr_values).map(Some).ok_or_else(|| {
+            FlowError::request("parameter_malformed", "`acr_values` has more than 8 values")
+        })
+    }
+
+    /// Adds the parameters to the authorization request.
+    pub(super) fn add_to(&self, authorization: &mut AuthorizationRequest) {
+        let max_age = self.max_age.map(|seconds| seconds.to_string());
+        let parameters = [
+            ("login_hint", &self.login_hint),
+            ("prompt", &self.prompt),
+            ("ui_locales", &self.ui_locales),
+            ("acr_values", &self.acr_values),
+            ("max_age", &max_age),
+        ];
+        for (name, value) in parameters {
+            if let Some(value) = value {
+                authorization.add(name, value);
+            }
+        }
+    }
+}
+
+/// Checks that the server supports all values of `prompt` and that `none` is the only value (OpenID Connect Core
+/// §3.1.2.1). A server that lists no values supports those of the specification.
+fn check_prompt(prompt: &str, supported: Option<&[String]>) -> Result<(), FlowError> {
+    let is_supported = |value: &str| match supported {
+        Some(supported) => supported.iter().any(|other| other == value),
+        None => ["none", "login", "consent", "select_account"].contains(&value),
+    };
+    let values: Vec<&str> = prompt.split(' ').collect();
+    let is_mixed = values.contains(&"none") && values.len() > 1;
+    if is_mixed || !values.iter().all(|value| is_supported(value)) {
+        return Err(FlowError::request(
+            "prompt_unsupported",
+            "`prompt` has a value that the authorization server does not support",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_prompts_that_the_server_supports_are_accepted() {
+        let listed = ["none".to_owned(), "create".to_owned()];
+        for (prompt, unlisted, with_list) in [
+            ("none", true, true),
+            ("login", true, false),
+            ("login consent", true, false),
+            ("create", false, true),
+            ("none login", false, false),
+            ("none none", false, false),
+            ("none create", false, false),
+            ("Login", false, false),
+            ("login  consent", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(check_prompt(prompt, None).is_ok(), unlisted, "{prompt:?}");
+            assert_eq!(
+                check_prompt(prompt, Some(&listed)).is_ok(),
+                with_list,
+                "{prompt:?}"
+            );
+        }
+    }
+}
