@@ -828,6 +828,9 @@ async fn without_a_valid_token_nothing_is_sent() {
         let jar = shop.signed_in().await;
         if let Some(fault) = fault {
             shop.server.fail(Endpoint::Token, fault);
+            // Its `at_hash` is that of another access token.
+            let no_id_token = Fault::without_member("id_token");
+            shop.server.fail(Endpoint::Token, no_id_token);
         }
         shop.clock().advance(LIFE);
         let answer = shop

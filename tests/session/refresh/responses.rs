@@ -102,6 +102,8 @@ async fn a_rotated_refresh_token_is_kept_whatever_else_is_malformed(mode: Mode) 
 async fn an_access_token_with_a_space_is_refused_by_name(mode: Mode) {
     let (world, mut jar) = World::signed_in(mode).await;
     world.fail_refresh_once(Fault::member("access_token", "a b"));
+    // Its `at_hash` is that of another token.
+    world.fail_refresh_once(Fault::without_member("id_token"));
     world.expire_token();
     let answer = world.token(&world.a, &jar).await;
     let (status, text) = status_and_text(&answer);
