@@ -14,6 +14,7 @@ use url::{Position, Url};
 
 use super::browser::{Transport, origin, send_over_tcp};
 use super::browser_sessions::SignIn;
+use super::fault::Kind;
 use super::mint::TokenMint;
 use super::registry::{TestClient, absolute};
 use super::respond::with_query;
@@ -100,7 +101,7 @@ impl TestServer {
     /// the logout tokens that were sent. Tokens of the clients stay valid.
     pub async fn sign_out(&self, subject: &str) -> Vec<SentLogoutToken> {
         let ended = self.state().sessions.sign_out_subject(subject);
-        self.notify_clients(ended).await
+        self.notify_clients(ended, &[]).await
     }
 
     /// Returns the `sid` of each current sign-in of a subject, in no particular order.
@@ -109,13 +110,13 @@ impl TestServer {
     }
 
     /// Sends logout tokens for the sign-ins that ended at a page.
-    pub(super) async fn send_pending_logouts(&self) {
+    pub(super) async fn send_pending_logouts(&self, faults: &[Kind]) {
         let ended = std::mem::take(&mut self.state().ended);
-        self.notify_clients(ended).await;
+        self.notify_clients(ended, faults).await;
     }
 
     /// Sends a logout token for each sign-in to each client that has an ID token of it.
-    async fn notify_clients(&self, ended: Vec<SignIn>) -> Vec<SentLogoutToken> {
+    async fn notify_clients(&self, ended: Vec<SignIn>, faults: &[Kind]) -> Vec<SentLogoutToken> {
         let mut sent = Vec::new();
         for sign_in in ended {
             let clients = self.state().grants.clients_of(&sign_in);
@@ -124,6 +125,10 @@ impl TestServer {
                     .logout_token(&client_id)
                     .with_subject(&sign_in.subject)
                     .with_claim("sid", sign_in.sid.as_str());
+                let token = faults.iter().fold(token, |mint, fault| match fault {
+                    Kind::LogoutToken(alter) => alter.apply(mint),
+                    _ => mint,
+                });
                 sent.extend(self.send_logout_token(&client_id, &token.sign()).await);
             }
         }

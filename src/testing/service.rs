@@ -103,7 +103,7 @@ impl TestServer {
             None => endpoint::handle(self, endpoint, &request, &faults),
         };
         if endpoint == Endpoint::EndSession {
-            self.send_pending_logouts().await;
+            self.send_pending_logouts(&faults).await;
         }
         let response = altered_response(response, &faults);
         for fault in &faults {

@@ -16,6 +16,7 @@ mod support;
 mod abandoned;
 mod authorization_servers;
 mod callback;
+mod certification;
 mod cross_site;
 mod error_pages;
 mod extractors;

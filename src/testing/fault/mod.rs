@@ -57,6 +57,7 @@ pub(super) enum Kind {
     Parameter(String, Option<String>),
     AccessToken(Alter),
     IdToken(Alter),
+    LogoutToken(Alter),
     Introspection(Alter),
     SignedIntrospection(Alter),
 }
@@ -183,6 +184,14 @@ impl Fault {
     /// `Fault::id_token(|mint| mint.with_broken_signature())`
     pub fn id_token(alter: impl Fn(TokenMint) -> TokenMint + Send + Sync + 'static) -> Self {
         Self::of(Kind::IdToken(Alter(Arc::new(alter))))
+    }
+
+    /// Changes logout tokens before they are signed. Use it with [`Endpoint::EndSession`](super::Endpoint::EndSession),
+    /// whose request causes them to be sent.
+    ///
+    /// `Fault::logout_token(|mint| mint.without_claim("events"))`
+    pub fn logout_token(alter: impl Fn(TokenMint) -> TokenMint + Send + Sync + 'static) -> Self {
+        Self::of(Kind::LogoutToken(Alter(Arc::new(alter))))
     }
 
     /// Changes the members of introspection responses, including `active`. In a signed response these
