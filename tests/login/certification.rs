@@ -3,6 +3,7 @@
 
 mod basic;
 mod config;
+mod example;
 mod logout;
 mod refresh;
 
