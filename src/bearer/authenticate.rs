@@ -7,6 +7,7 @@ use http::{Request, Response};
 use tracing::Instrument as _;
 
 use super::auth_state::AuthState;
+use super::form_token::FormToken;
 use super::refusal::Refusal;
 use super::settings::{DPOP_NONCE, ResponseHeaders, Settings};
 use crate::clock::Now;
@@ -95,8 +96,11 @@ fn take(head: &mut Parts) -> Parts {
 
 /// Finds the token of a request. Returns `None` if the request is forwarded as anonymous.
 fn find_token(settings: &Settings, head: &Parts) -> Result<Option<PresentedToken>, Refusal> {
-    if let Some(reason) = settings.contradiction {
-        return Err(Refusal::MissingLayer(reason));
+    if let Some(contradiction) = settings.contradiction {
+        return Err(Refusal::MissingLayer(contradiction.reason));
+    }
+    if settings.fapi2 && head.extensions.get::<FormToken>().is_some() {
+        return Err(Refusal::InvalidRequest);
     }
     if settings.removes_fields() && settings.has_forbidden_trailer(&head.headers) {
         return Err(Refusal::ForbiddenTrailer);

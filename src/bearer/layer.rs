@@ -190,7 +190,8 @@ impl<C> BearerLayer<C> {
     }
 
     /// Returns an error if two settings contradict each other, in whatever order they were made: if the document of
-    /// [`with_resource_metadata`](Self::with_resource_metadata) announces what the layer does not accept.
+    /// [`with_resource_metadata`](Self::with_resource_metadata) announces what the layer does not accept, or if the layer
+    /// accepts what the [FAPI 2.0 Security Profile](Self::with_fapi2_security_profile) excludes.
     ///
     /// The layer rejects every request with 500 in this case, and logs the reason as an error. Call this to fail at the
     /// start of the application instead.
@@ -199,14 +200,15 @@ impl<C> BearerLayer<C> {
     ///
     /// [`ConfigError::Setting`] with the setting to change.
     pub fn check(&self) -> Result<(), ConfigError> {
-        match (self.settings.contradiction, &self.settings.metadata) {
-            (Some(reason), Some(metadata)) => Err(ConfigError::Setting {
-                setting: "resource metadata",
-                value: metadata.resource().to_owned(),
-                reason,
-            }),
-            _ => Ok(()),
-        }
+        let Some(contradiction) = self.settings.contradiction else {
+            return Ok(());
+        };
+        let metadata = self.settings.metadata.as_ref();
+        Err(ConfigError::Setting {
+            setting: contradiction.setting,
+            value: metadata.map_or_else(String::new, |one| one.resource().to_owned()),
+            reason: contradiction.reason,
+        })
     }
 
     /// Creates the response to a request that a service rejects itself, with the challenges of this layer: for a service
@@ -224,6 +226,7 @@ impl<C> BearerLayer<C> {
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Settings)) {
         let settings = Arc::make_mut(&mut self.settings);
         change(settings);
+        settings.apply_fapi2();
         settings.contradiction = settings.find_contradiction();
     }
 

@@ -126,6 +126,7 @@ mod challenge;
 mod claim_headers;
 mod claims_type;
 mod condition;
+mod fapi2;
 mod form_token;
 mod guard;
 mod layer;

@@ -36,9 +36,19 @@ pub(super) struct Settings {
     pub(super) metadata: Option<ResourceMetadata>,
     pub(super) layer_order: Option<LayerOrder>,
     pub(super) claims_type: &'static ClaimsType,
+    /// Whether the FAPI 2.0 Security Profile applies.
+    pub(super) fapi2: bool,
     /// Why no request can be accepted with these settings.
-    pub(super) contradiction: Option<&'static str>,
+    pub(super) contradiction: Option<Contradiction>,
     pub(super) rejections: Arc<RejectionLog>,
+}
+
+/// Two settings that exclude each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contradiction {
+    pub(super) setting: &'static str,
+    /// The sentence for operators, with the setting to change.
+    pub(super) reason: &'static str,
 }
 
 impl Settings {
@@ -57,6 +67,7 @@ impl Settings {
             metadata: None,
             layer_order: None,
             claims_type: ClaimsType::PLAIN,
+            fapi2: false,
             contradiction: None,
             rejections: Arc::default(),
         }
@@ -64,7 +75,17 @@ impl Settings {
 
     /// Compares what the metadata announces with what the layer accepts. Called after each change, because the settings
     /// may be made in any order.
-    pub(super) fn find_contradiction(&self) -> Option<&'static str> {
+    pub(super) fn find_contradiction(&self) -> Option<Contradiction> {
+        let of = |setting| move |reason| Contradiction { setting, reason };
+        let profile = self.find_fapi2_contradiction();
+        let profile = profile.map(of("FAPI 2.0 Security Profile"));
+        profile.or_else(|| {
+            self.find_metadata_contradiction()
+                .map(of("resource metadata"))
+        })
+    }
+
+    fn find_metadata_contradiction(&self) -> Option<&'static str> {
         let metadata = self.metadata.as_ref()?;
         let announces_mtls = metadata.has("tls_client_certificate_bound_access_tokens");
         if announces_mtls && self.bindings.mtls.is_none() {
@@ -82,7 +103,7 @@ impl Settings {
                  `BearerLayer::with_dpop` with the same algorithms",
             );
         }
-        let is_required = dpop.is_some_and(Dpop::is_required);
+        let is_required = self.bindings.requires_dpop();
         if metadata.has("dpop_bound_access_tokens_required") && !is_required {
             return Some(
                 "the resource metadata announces that DPoP is required, but the layer also accepts other tokens: call \

@@ -52,6 +52,16 @@ pub(crate) const DEFAULT_ALGORITHMS: &[Algorithm] = &[
     Algorithm::EdDsa,
 ];
 
+/// The algorithms of every JWT in the FAPI 2.0 Security Profile §5.4.1.
+pub(crate) const FAPI2_ALGORITHMS: &[Algorithm] =
+    &[Algorithm::Ps256, Algorithm::Es256, Algorithm::EdDsa];
+
+/// Keeps the algorithms of the FAPI 2.0 Security Profile. Returns `false` if none is left.
+pub(crate) fn keep_fapi2_algorithms(algorithms: &mut Vec<Algorithm>) -> bool {
+    algorithms.retain(|one| FAPI2_ALGORITHMS.contains(one));
+    !algorithms.is_empty()
+}
+
 /// The type of key that an algorithm requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyKind {

@@ -20,7 +20,7 @@ pub(crate) mod seal;
 mod signing_key;
 
 pub use algorithm::Algorithm;
-pub(crate) use algorithm::{ALL_ALGORITHMS, DEFAULT_ALGORITHMS, KeyKind};
+pub(crate) use algorithm::{ALL_ALGORITHMS, DEFAULT_ALGORITHMS, KeyKind, keep_fapi2_algorithms};
 pub(crate) use backend::PublicKey;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(crate) use backend::digest;

@@ -15,6 +15,7 @@ mod client_authentication;
 mod configure;
 mod discovery;
 mod error;
+mod fapi2;
 mod fetch_error;
 mod health;
 mod key_cache;

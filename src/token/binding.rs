@@ -17,6 +17,8 @@ pub(crate) struct Bindings {
     pub(crate) dpop: Option<Dpop>,
     /// Client certificates (RFC 8705).
     pub(crate) mtls: Option<Mtls>,
+    /// Whether a token must be bound to a key or a certificate, whichever of the two.
+    pub(crate) required: bool,
 }
 
 impl Bindings {
@@ -25,9 +27,18 @@ impl Bindings {
         self.dpop.is_some()
     }
 
+    /// Returns whether every token must be presented with the `DPoP` scheme.
+    pub(crate) fn requires_dpop(&self) -> bool {
+        let dpop = self.dpop.as_ref();
+        dpop.is_some_and(|dpop| dpop.is_required() || self.required && self.mtls.is_none())
+    }
+
     /// Returns whether a request with this token needs any check: the layer accepts proofs, or the token requires one.
     pub(crate) fn concern(&self, token_info: &TokenInfo) -> bool {
-        self.dpop.is_some() || self.mtls.is_some() || token_info.confirmation.is_some()
+        self.required
+            || self.dpop.is_some()
+            || self.mtls.is_some()
+            || token_info.confirmation.is_some()
     }
 
     /// Checks the proof of possession (RFC 9449 §7.2, RFC 8705 §3). A token that is bound to both a key and a
@@ -41,6 +52,12 @@ impl Bindings {
         now: &Now<'_>,
     ) -> Result<Option<Box<PendingReplayCheck>>, VerifyErrorKind> {
         let confirmation = token_info.confirmation.as_ref();
+        let is_bound = confirmation.is_some_and(|one| {
+            one.certificate_thumbprint.is_some() || one.jwk_thumbprint.is_some()
+        });
+        if self.required && !is_bound && !self.requires_dpop() {
+            return Err(VerifyErrorKind::NotBound);
+        }
         // The certificate first, so that a rejected request does not use up its DPoP proof.
         let thumbprint = confirmation.and_then(|one| one.certificate_thumbprint.as_ref());
         self.check_certificate(thumbprint, head)?;
@@ -96,7 +113,7 @@ impl Bindings {
         };
         match (presented.scheme, thumbprint) {
             // RFC 9728 §2, `dpop_bound_access_tokens_required`.
-            (Scheme::Bearer, _) if dpop.is_required() => Err(VerifyErrorKind::DpopRequired),
+            (Scheme::Bearer, _) if self.requires_dpop() => Err(VerifyErrorKind::DpopRequired),
             // RFC 9449 §7.2: a DPoP-bound token must not be accepted as a bearer token.
             (Scheme::Bearer, Some(_)) => Err(VerifyErrorKind::Bound),
             // The client assumes that the token is bound, and it is not: the binding was removed or never made.

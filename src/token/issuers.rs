@@ -50,6 +50,17 @@ impl Issuers {
         })
     }
 
+    pub(super) fn restricted_to_fapi2(self) -> Result<Self, ConfigError> {
+        let by_issuer = self.by_issuer.iter().map(|(issuer, verifier)| {
+            let verifier = verifier.clone().restricted_to_fapi2()?;
+            Ok((issuer.clone(), verifier))
+        });
+        Ok(Self {
+            by_issuer: Arc::new(by_issuer.collect::<Result<_, ConfigError>>()?),
+            clock: self.clock,
+        })
+    }
+
     /// Returns the verifier for a token, without any fetch: an allow-list against server-side request forgery.
     pub(super) fn verifier_for(&self, compact: &str) -> Result<&JwtVerifier, VerifyError> {
         let issuer = claimed_issuer(compact)?;

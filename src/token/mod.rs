@@ -8,6 +8,7 @@ mod dpop;
 mod error;
 mod error_kind;
 mod explanation;
+mod fapi2;
 pub(crate) mod id_token;
 mod introspection;
 mod issuers;

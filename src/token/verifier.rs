@@ -42,7 +42,7 @@ enum Strategy {
 }
 
 /// Validates JWTs with one verifier and introspects all other tokens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ByShape {
     jwt: Verifier,
     opaque: IntrospectionVerifier,
@@ -319,6 +319,7 @@ fn is_jwt(token: &str) -> bool {
     others >= 2 && !(others == 4 && is_encrypted())
 }
 
+mod fapi2;
 #[cfg(feature = "testing")]
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@ mod client_authentication;
 mod credentials;
 mod discovery;
 mod dpop;
+mod fapi2;
 mod grpc;
 mod introspection;
 mod issuer_setup;

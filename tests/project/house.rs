@@ -234,7 +234,7 @@ fn is_in_session_modes(text: &str, function: &str) -> bool {
 const CONFORMANCE: &[(&str, usize)] = &[
     ("certification.md", 55),
     ("client.md", 452),
-    ("resource_server.md", 358),
+    ("resource_server.md", 364),
 ];
 
 /// `RFC 6749 §4.1.2-a` or `refresh-single-flight`.

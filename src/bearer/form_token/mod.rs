@@ -23,6 +23,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::protocol::cache;
 use reading::{FormReader, Settings, add_authorization, may_have_token, reject};
 
+/// Marks a request whose token was in its form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FormToken;
+
 /// The maximum and default length of a form. Forms with a token are small, and the body is buffered.
 const MAX_FORM: usize = 64 * 1024;
 
@@ -240,6 +244,9 @@ where
                         return Poll::Ready(Ok(response.map(|()| R::default())));
                     }
                     let has_token = add_authorization(&reader.buffer, &mut head.headers);
+                    if has_token {
+                        head.extensions.insert(FormToken);
+                    }
                     let form = Bytes::from(std::mem::take(&mut reader.buffer));
                     State::Forwarded {
                         inner: service.call(Request::from_parts(head, B::from(form))),

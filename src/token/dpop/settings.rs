@@ -10,7 +10,7 @@ use super::nonce::{DpopNonceKey, NONCE_LIFETIME};
 use super::target::BaseUrl;
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, system_clock, unix_seconds};
-use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
+use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, keep_fapi2_algorithms};
 use crate::store::{MemoryStore, SharedStore, Store};
 use crate::token::VerifyErrorKind;
 
@@ -244,6 +244,11 @@ impl Dpop {
     /// Returns whether all tokens with the `Bearer` scheme are rejected (RFC 9728 §2, `dpop_bound_access_tokens_required`).
     pub(crate) fn is_required(&self) -> bool {
         self.settings.required
+    }
+
+    /// Removes the algorithms that the FAPI 2.0 Security Profile does not permit, which may be all.
+    pub(crate) fn restrict_to_fapi2(&mut self) {
+        keep_fapi2_algorithms(&mut self.settings_mut().algorithms);
     }
 
     /// Returns the value of `algs` in a challenge (RFC 9449 §7.1).

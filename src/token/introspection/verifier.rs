@@ -14,6 +14,7 @@ use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::AccessToken;
 use crate::token::audience::Audience;
 use crate::token::error::VerifyError;
+use crate::token::fapi2;
 use crate::token::scope_mapping::{ScopeClaim, ScopeMapping};
 use crate::token::verified::VerifiedToken;
 use crate::verification::Verification;
@@ -104,6 +105,13 @@ impl IntrospectionVerifier {
         Self {
             introspector: Arc::new(Introspector::new(settings)),
         }
+    }
+
+    pub(crate) fn restricted_to_fapi2(self) -> Result<Self, ConfigError> {
+        let mut settings = self.introspector.settings.clone();
+        let (server, audience) = (&settings.server, &settings.audience);
+        fapi2::restrict(server, audience, settings.leeway, &mut settings.algorithms)?;
+        Ok(Self::from_settings(settings))
     }
 
     fn settings(&self) -> &Settings {

@@ -15,6 +15,7 @@ use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::telemetry::{self, Stopwatch};
 use crate::token::audience::Audience;
 use crate::token::error::VerifyError;
+use crate::token::fapi2;
 use crate::token::jws::{MediaTypes, Rules, Signed, UnverifiedToken};
 use crate::token::profile::TokenProfile;
 use crate::token::scope_mapping::{ScopeClaim, ScopeMapping, report_array};
@@ -216,6 +217,14 @@ impl JwtVerifier {
             token,
             &**self.server().clock(),
         )
+    }
+
+    pub(super) fn restricted_to_fapi2(mut self) -> Result<Self, ConfigError> {
+        let settings = self.settings_mut();
+        let rules = &mut settings.rules;
+        let (server, audience) = (&settings.server, &settings.audience);
+        fapi2::restrict(server, audience, rules.leeway, &mut rules.algorithms)?;
+        Ok(self)
     }
 
     /// Layers share the settings, so they are copied on write.

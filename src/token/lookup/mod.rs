@@ -132,6 +132,20 @@ impl IssuerLookup {
         Self::from_parts(allow, lookup, Arc::new(clock))
     }
 
+    /// A verifier that the FAPI 2.0 Security Profile does not permit is a failed lookup.
+    pub(super) fn restricted_to_fapi2(self) -> Self {
+        let shared = &self.shared;
+        let (allow, lookup) = (Arc::clone(&shared.allow), Arc::clone(&shared.lookup));
+        let lookup: LookupFn = Arc::new(move |issuer| {
+            let result = lookup(issuer);
+            Box::pin(async move {
+                let verifier = result.await?;
+                Ok(verifier.map(JwtVerifier::restricted_to_fapi2).transpose()?)
+            })
+        });
+        Self::from_parts(allow, lookup, Arc::clone(&shared.clock))
+    }
+
     pub(super) fn clock(&self) -> &SharedClock {
         &self.shared.clock
     }
