@@ -187,7 +187,7 @@ impl fmt::Display for Condition {
 
 /// The required authentication of the user (RFC 9470).
 #[derive(Clone, Default)]
-pub(super) struct RequiredAuthentication {
+pub(crate) struct RequiredAuthentication {
     /// Space-separated, in order of preference.
     acr_values: Option<Box<str>>,
     /// In seconds.
@@ -236,6 +236,16 @@ impl RequiredAuthentication {
         }
         self.max_age = Some(self.max_age.map_or(seconds, |before| before.min(seconds)));
         Ok(())
+    }
+
+    /// Returns the accepted `acr` in order of preference, if there are any.
+    pub(crate) fn acr_values(&self) -> Option<impl Iterator<Item = &str>> {
+        self.acr_values.as_deref().map(|values| values.split(' '))
+    }
+
+    /// Returns the maximum age in seconds.
+    pub(crate) fn max_age(&self) -> Option<u64> {
+        self.max_age
     }
 
     /// RFC 9470 §6.1: a token whose claim is missing or malformed does not meet the requirement.

@@ -153,7 +153,7 @@ pub(crate) use auth_state::grpc_response;
 pub(crate) use auth_state::{AuthState, refuse};
 pub use challenge::RefusedRequest;
 pub use claim_headers::ClaimHeadersLayer;
-pub(crate) use condition::UnmetBySession;
+pub(crate) use condition::{RequiredAuthentication, UnmetBySession};
 pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use guard::Guard;
 pub use layer::BearerLayer;

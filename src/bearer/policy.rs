@@ -327,6 +327,11 @@ impl Policy {
         })
     }
 
+    /// Returns the authentication that the policy requires.
+    pub(crate) fn authentication(&self) -> Option<&RequiredAuthentication> {
+        self.authentication.as_ref()
+    }
+
     /// Checks a session: the claims of its ID token, or the session as the argument of a condition.
     pub(crate) fn check_session(
         &self,

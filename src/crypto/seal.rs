@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Transaction,
     /// The `state` of a login.
     State,
+    /// The parameters of a login that the application asks for.
+    LoginRequest,
     /// The cookie with a long return target of a login.
     ReturnTarget,
     /// A logout in progress.
@@ -169,6 +171,7 @@ fn associated_data(context: SealContext<'_>, key_id: [u8; 4]) -> Vec<u8> {
         Purpose::Session => b"session",
         Purpose::Transaction => b"transaction",
         Purpose::State => b"state",
+        Purpose::LoginRequest => b"login request",
         Purpose::ReturnTarget => b"return target",
         Purpose::Logout => b"logout",
         Purpose::Stored => b"stored",

@@ -113,7 +113,7 @@ impl<S: Sync> FromRequestParts<S> for LoginLayer {
     type Rejection = SessionRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
-        let layer = Self::of(&parts.extensions);
+        let layer = Self::of(parts);
         layer.ok_or_else(|| SessionRejection::missing_layer(NO_OUTER_LAYER))
     }
 }

@@ -10,6 +10,7 @@ use crate::clock::unix_seconds;
 use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
 use crate::protocol::metadata::ISS_PARAMETER;
 use crate::protocol::{AuthorizationCode, State};
+use crate::record::UserDigest;
 
 /// A validated authorization response with a code, which can be redeemed in one token request.
 #[derive(Debug)]
@@ -23,6 +24,11 @@ impl AuthorizationGrant {
     /// Identifies the login.
     pub(crate) fn state(&self) -> StateDigest {
         self.transaction.state
+    }
+
+    /// Returns the only user who can complete the login, if there is one.
+    pub(crate) fn required_user(&self) -> Option<UserDigest> {
+        self.transaction.required_user()
     }
 }
 

@@ -170,6 +170,19 @@ impl Flow {
         Ok(self)
     }
 
+    /// Returns whether every login asks the user to authenticate.
+    pub(crate) fn always_prompts(&self) -> bool {
+        let is_login = |value: &str| value.split(' ').any(|one| one == "login");
+        let mut parameters = self.parameters.iter();
+        self.max_age == Some(0)
+            || parameters.any(|(name, value)| name == "prompt" && is_login(value))
+    }
+
+    /// Returns the maximum age of an authentication that every login requests, in seconds.
+    pub(crate) fn max_age(&self) -> Option<u32> {
+        self.max_age
+    }
+
     /// Sets the URI that the authorization server redirects to after logout. It must be registered there.
     pub(crate) fn with_post_logout_redirect_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
         redirect_target("post-logout redirect URI", uri)?;

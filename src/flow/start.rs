@@ -63,6 +63,7 @@ impl Flow {
             destination: Destination::new(self.server.issuer(), &self.redirect_uri),
             started_at: unix_seconds(&**self.clock()),
             by_person: request.by_person,
+            purpose: request.purpose,
             silent: request.prompt.as_deref() == Some("none"),
             max_age: request.max_age,
             acr_values,

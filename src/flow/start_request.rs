@@ -2,6 +2,7 @@
 
 use super::error::FlowError;
 use super::settings::Flow;
+use super::transaction::LoginPurpose;
 use crate::protocol::Metadata;
 use crate::protocol::authorization_request::AuthorizationRequest;
 use crate::record::SessionRef;
@@ -14,22 +15,39 @@ const MAX_PARAMETER: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StartRequest {
     pub(crate) by_person: bool,
+    pub(crate) purpose: LoginPurpose,
+    /// Whether the application itself chose the parameters, as a sealed request shows, and not a link.
+    pub(crate) by_application: bool,
     pub(crate) login_hint: Option<String>,
     pub(crate) prompt: Option<String>,
     pub(crate) ui_locales: Option<String>,
     pub(crate) acr_values: Option<String>,
     pub(crate) max_age: Option<u32>,
+    /// The `claims` of the request as JSON (OpenID Connect Core §5.5).
+    pub(crate) claims: Option<String>,
+    /// The `authorization_details` of the request as JSON (RFC 9396 §2).
+    pub(crate) authorization_details: Option<String>,
     /// The session that the browser has at the start.
     pub(crate) replaces: Option<SessionRef>,
 }
 
 impl Flow {
     /// Combines the parameters of a login with the configured ones. Every site can link to the login route, so a
-    /// link can raise the requirements of a login and never lower them.
+    /// link can raise the requirements of a login and never lower them. Those that the application chose for this
+    /// login take the place of the configured ones.
     pub(super) fn with_requirements(
         &self,
         mut request: StartRequest,
     ) -> Result<StartRequest, FlowError> {
+        if request.by_application {
+            let configured = self.parameters.iter().find(|(name, _)| name == "prompt");
+            request.max_age = request.max_age.or(self.max_age);
+            request.acr_values = request.acr_values.or_else(|| self.acr_values.clone());
+            request.prompt = request
+                .prompt
+                .or_else(|| configured.map(|(_, value)| value.clone()));
+            return Ok(request);
+        }
         request.max_age = match (request.max_age, self.max_age) {
             (Some(requested), Some(configured)) => Some(requested.min(configured)),
             (requested, configured) => requested.or(configured),
@@ -116,6 +134,8 @@ impl StartRequest {
             ("ui_locales", &self.ui_locales),
             ("acr_values", &self.acr_values),
             ("max_age", &max_age),
+            ("claims", &self.claims),
+            ("authorization_details", &self.authorization_details),
         ];
         for (name, value) in parameters {
             if let Some(value) = value {

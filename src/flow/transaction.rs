@@ -14,7 +14,7 @@ use crate::protocol::{CodeVerifier, Nonce, State};
 use crate::record::{Reader, SessionId, SessionRef, UserDigest, Writer};
 use crate::token::id_token::AcrValues;
 
-const SCHEMA: u8 = 4;
+const SCHEMA: u8 = 5;
 
 /// Binds an authorization response to its authorization request and to the browser that sent the request
 /// (RFC 9700 §4.4.2, §4.7.1). Encrypted before it is stored in a cookie.
@@ -29,12 +29,40 @@ pub(crate) struct Transaction {
     pub(crate) started_at: i64,
     /// Whether a user action started the login, according to the `Sec-Fetch-*` fields.
     pub(crate) by_person: bool,
+    pub(crate) purpose: LoginPurpose,
     /// Whether the request had `prompt=none`: an error that requires interaction is not a failure then.
     pub(crate) silent: bool,
     pub(crate) max_age: Option<u32>,
     pub(crate) acr_values: Option<AcrValues>,
     /// The session that the browser had at the start, since its cookie may be missing at the callback.
     pub(crate) replaces: Option<SessionRef>,
+}
+
+/// What a login is for, which decides who may complete it and what a failure means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LoginPurpose {
+    #[default]
+    SignIn,
+    /// The user of the session that the login replaces authenticates again. Another user cannot complete it.
+    StepUp,
+    /// A silent login for a page that is open to all: after a failure the user sees the page anonymously.
+    Optional,
+}
+
+impl LoginPurpose {
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Self::SignIn => 0,
+            Self::StepUp => 1,
+            Self::Optional => 2,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::SignIn, Self::StepUp, Self::Optional]
+            .into_iter()
+            .find(|purpose| purpose.to_byte() == byte)
+    }
 }
 
 /// The first 16 bytes of SHA-256 over a `state`, which identify its login.
@@ -100,6 +128,13 @@ impl Transaction {
         has_expired(self.started_at, now, limit)
     }
 
+    /// Returns the only user who can complete the login, if there is one.
+    pub(crate) fn required_user(&self) -> Option<UserDigest> {
+        let replaces = self.replaces.as_ref();
+        let replaces = replaces.filter(|_| self.purpose == LoginPurpose::StepUp);
+        replaces.map(|session| session.user)
+    }
+
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let writer = Writer::new(SCHEMA)
             .raw(&self.state.0)
@@ -107,6 +142,7 @@ impl Transaction {
             .raw(&self.destination.0)
             .number(self.started_at)
             .flag(self.by_person)
+            .raw(&[self.purpose.to_byte()])
             .flag(self.silent)
             .optional_number(self.max_age.map(i64::from))
             .flag(self.acr_values.is_some());
@@ -134,6 +170,10 @@ impl Transaction {
             destination: Destination(reader.array()?),
             started_at: reader.number()?,
             by_person: reader.flag()?,
+            purpose: {
+                let [purpose] = reader.array()?;
+                LoginPurpose::from_byte(purpose)?
+            },
             silent: reader.flag()?,
             max_age: match reader.optional_number()? {
                 Some(seconds) => Some(u32::try_from(seconds).ok()?),
@@ -193,6 +233,7 @@ mod tests {
             ),
             started_at: 1_000_000,
             by_person: true,
+            purpose: LoginPurpose::StepUp,
             silent: false,
             max_age: Some(0),
             acr_values: AcrValues::parse("gold silver"),

@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Extensions, Method, Uri};
 
 use super::events;
+use super::login_request::LoginRequest;
 use super::navigation::{self, RequestKind};
 use super::refusal::{FORBIDDEN, UNCHECKED_POLICY, WEAK_AUTHENTICATION};
 use super::response::{LayerResponse, misconfigured};
@@ -151,16 +152,74 @@ impl LoginContext {
         headers: &HeaderMap,
     ) -> Result<(), Box<LayerResponse>> {
         self.note_session_dependence();
-        session.check(policy).map_err(|unmet| {
-            let refusal = match &unmet {
-                UnmetBySession::WrongType => UNCHECKED_POLICY,
-                UnmetBySession::Authentication(_) => WEAK_AUTHENTICATION,
-                UnmetBySession::Scopes(_) | UnmetBySession::Condition(_) => FORBIDDEN,
-            };
-            let refusal =
-                refusal.because(format!("session {}: {unmet}", session.id().log_prefix()));
-            Box::new(self.settings().reject(headers, &refusal, None))
-        })
+        session
+            .check(policy)
+            .map_err(|unmet| Box::new(self.forbid(session, &unmet, headers)))
+    }
+
+    /// Checks all policies of a session. If only its authentication is not enough, the user authenticates again.
+    pub(super) fn check_or_step_up(
+        &self,
+        session: &Session,
+        policies: &[Policy],
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<(), Box<LayerResponse>> {
+        self.note_session_dependence();
+        let mut weak = None;
+        for policy in policies {
+            match session.check(policy) {
+                Ok(()) => {}
+                Err(unmet @ UnmetBySession::Authentication(_)) => weak = Some(unmet),
+                // Another authentication does not change these, so they are checked first.
+                Err(unmet) => return Err(Box::new(self.forbid(session, &unmet, headers))),
+            }
+        }
+        let Some(unmet) = weak else {
+            return Ok(());
+        };
+        // A login that meets one policy must not lose what another one requires.
+        let required = policies.iter().filter_map(Policy::authentication);
+        let Some(request) = LoginRequest::for_all(required) else {
+            return Err(Box::new(self.forbid(session, &unmet, headers)));
+        };
+        let reason = reason_of(session, &unmet);
+        Err(Box::new(
+            self.step_up(session, request, method, headers, reason),
+        ))
+    }
+
+    fn forbid(
+        &self,
+        session: &Session,
+        unmet: &UnmetBySession,
+        headers: &HeaderMap,
+    ) -> LayerResponse {
+        let refusal = match unmet {
+            UnmetBySession::WrongType => UNCHECKED_POLICY,
+            UnmetBySession::Authentication(_) => WEAK_AUTHENTICATION,
+            UnmetBySession::Scopes(_) | UnmetBySession::Condition(_) => FORBIDDEN,
+        };
+        let refusal = refusal.because(reason_of(session, unmet));
+        self.settings().reject(headers, &refusal, None)
+    }
+
+    /// Returns the layer with this number around the service. `messages` are for a missing layer and another one.
+    pub(super) fn of_layer(
+        layer: u64,
+        extensions: &mut Extensions,
+        messages: [&'static str; 2],
+    ) -> Result<Self, Box<LayerResponse>> {
+        let is_inside = Self::select(layer, extensions);
+        let [missing, other] = messages;
+        match extensions.get::<Self>() {
+            None => Err(Box::new(misconfigured(missing))),
+            Some(_) if !is_inside => Err(Box::new(misconfigured(other))),
+            Some(context) => {
+                context.note_session_dependence();
+                Ok(context.clone())
+            }
+        }
     }
 
     /// Returns the response to a request that needs a session and has none.
@@ -169,13 +228,18 @@ impl LoginContext {
         // Only a GET is a navigation, so users never return to the URL of another method.
         let settings = &self.layer.settings;
         let kind = navigation::request_kind(method, headers, &settings.origin);
-        if kind == RequestKind::Navigation
-            && let Some(conflict) = self.layer.conflict.get()
-        {
-            return misconfigured(conflict);
+        if let Some(response) = self.conflict_response(kind) {
+            return response;
         }
         let original = self.outer_path();
         settings.login_required(kind, headers, original.as_deref())
+    }
+
+    /// Returns the response to a navigation that leads to a login, if users cannot sign in.
+    pub(super) fn conflict_response(&self, kind: RequestKind) -> Option<LayerResponse> {
+        let conflict = self.layer.conflict.get();
+        let conflict = conflict.filter(|_| kind == RequestKind::Navigation);
+        conflict.map(|reason| misconfigured(reason))
     }
 
     /// Returns path and query of the request as browsers see them.
@@ -188,6 +252,11 @@ impl LoginContext {
         };
         path.as_ref().map(|path| format!("{prefix}{path}"))
     }
+}
+
+/// Describes for the log what a session does not meet.
+fn reason_of(session: &Session, unmet: &UnmetBySession) -> String {
+    format!("session {}: {unmet}", session.id().log_prefix())
 }
 
 /// What a relay inside the layer needs of it.

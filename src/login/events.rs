@@ -18,6 +18,24 @@ pub(super) fn login_started(by_person: bool, evicted: bool) {
     );
 }
 
+pub(super) fn step_up_started(session: &SessionId, reason: &str) {
+    tracing::debug!(
+        name: "step_up_started", target: TARGET, session = session.log_prefix(), reason,
+        "redirected a user to authenticate again"
+    );
+}
+
+/// The user sees the page anonymously.
+pub(super) fn optional_login_failed(refusal: &LoginRefusal) {
+    let (code, reason) = (refusal.code, refusal.reason.as_deref().unwrap_or_default());
+    if may_log("optional_login_failed", code) {
+        tracing::info!(
+            name: "optional_login_failed", target: TARGET, code, reason,
+            "a silent login failed, and the page is shown without it"
+        );
+    }
+}
+
 /// The user returns to the default target instead.
 pub(super) fn return_target_dropped(
     bytes: Option<usize>,

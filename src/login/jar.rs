@@ -50,7 +50,7 @@ impl<'a> Jar<'a> {
     fn add(&mut self, name: &'a str, value: &'a str) {
         let session = is_session(name);
         let is_login = || is_login_cookie(name, self.cookies.login_tag());
-        if !(session || [LOGOUT, SIGNED_IN].contains(&name) || is_login()) {
+        if !(session || MARKS.contains(&name) || is_login()) {
             return;
         }
         // Separate limits: neither many pending logins nor many unused names may hide the session.
@@ -184,6 +184,14 @@ pub(super) const SESSION_NAMES: [&str; 3] = [SESSION, "session.0", "session.1"];
 pub(super) const LOGOUT: &str = "logout";
 /// Marks a recent sign-in.
 pub(super) const SIGNED_IN: &str = "signed-in";
+
+/// Marks that the user has just authenticated again for a page.
+pub(super) const STEPPED_UP: &str = "stepped-up";
+
+/// Marks that no silent login is started for now. Not only the routes of the layer set it.
+pub(super) const NO_SILENT_LOGIN: &str = "no-silent-login";
+
+const MARKS: [&str; 4] = [LOGOUT, SIGNED_IN, STEPPED_UP, NO_SILENT_LOGIN];
 
 /// Limit on the bytes read, for servers that do not limit header fields.
 const MAX_SCANNED_BYTES: usize = 64 * 1024;

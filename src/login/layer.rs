@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::Extensions;
+use http::request::Parts;
 use tower_layer::Layer;
 
-use super::context::LoginContext;
 use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, X_CSRF};
 use super::events;
+use super::extracted_from::ExtractedFrom;
 use super::redemptions::RedemptionCache;
 use super::required::RequiredLayer;
 use super::route_paths::{RouteNames, RoutePaths};
 use super::service::Login;
 use super::settings::Settings;
+use super::silent_login::SilentLoginLayer;
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError};
@@ -32,6 +33,8 @@ pub struct LoginLayer {
     pub(super) settings: Arc<Settings>,
     /// Follows later settings.
     pub(super) sessions: SessionAdmin,
+    /// The request of the handler that extracted the layer.
+    pub(super) extracted_from: Option<ExtractedFrom>,
 }
 
 impl LoginLayer {
@@ -86,6 +89,8 @@ impl LoginLayer {
             error_page: None,
             redemptions: Arc::new(redemptions),
             login_route: Arc::default(),
+            third_party_login: false,
+            silent_logins: Arc::default(),
         })))
     }
 
@@ -204,16 +209,31 @@ impl LoginLayer {
         RequiredLayer::new(self.settings.layer)
     }
 
-    fn from_settings(settings: Arc<Settings>) -> Self {
-        let sessions = SessionAdmin::new(Arc::clone(&settings.manager));
-        Self { settings, sessions }
+    /// Creates a layer for pages that are open to all, which signs users in without a page of the
+    /// authorization server if they are signed in there. This layer must be around it.
+    #[must_use]
+    pub fn silent_login(&self) -> SilentLoginLayer {
+        self.settings.silent_logins.store(true, Ordering::Relaxed);
+        SilentLoginLayer::new(self.settings.layer)
     }
 
-    /// Returns the layer around the service that received a request with these extensions.
+    fn from_settings(settings: Arc<Settings>) -> Self {
+        let sessions = SessionAdmin::new(Arc::clone(&settings.manager));
+        Self {
+            settings,
+            sessions,
+            extracted_from: None,
+        }
+    }
+
+    /// Returns the layer around the service that received this request.
     #[cfg_attr(not(feature = "axum"), expect(dead_code))]
-    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
-        let context = extensions.get::<LoginContext>()?;
-        Some(Self::from_settings(Arc::clone(context.settings())))
+    pub(crate) fn of(head: &Parts) -> Option<Self> {
+        let extracted_from = ExtractedFrom::new(head)?;
+        let settings = Arc::clone(extracted_from.request().context.settings());
+        let mut layer = Self::from_settings(settings);
+        layer.extracted_from = Some(extracted_from);
+        Some(layer)
     }
 
     #[cfg(feature = "testing")]
@@ -234,7 +254,9 @@ impl LoginLayer {
 /// The settings of a clone are its own from then on.
 impl Clone for LoginLayer {
     fn clone(&self) -> Self {
-        Self::from_settings(Arc::clone(&self.settings))
+        let mut layer = Self::from_settings(Arc::clone(&self.settings));
+        layer.extracted_from.clone_from(&self.extracted_from);
+        layer
     }
 }
 

@@ -159,12 +159,14 @@ mod context;
 mod cookies;
 mod csrf;
 mod events;
+mod extracted_from;
 mod form;
 mod future;
 mod hooks;
 mod id_token_options;
 mod jar;
 mod layer;
+mod login_request;
 mod login_route_watch;
 mod login_state;
 mod navigation;
@@ -183,12 +185,17 @@ mod route_paths;
 #[cfg(feature = "axum")]
 mod router;
 mod routes;
+mod sealed_request;
 mod service;
 mod session_cookie;
 mod settings;
 mod sign_in_loop;
+mod silent_login;
 mod slots;
+mod started_login;
+mod step_up;
 mod target_cookie;
+mod third_party;
 mod transactions;
 
 pub use crate::flow::{FlowError, FlowErrorKind};
@@ -198,6 +205,7 @@ pub use cookies::SameSite;
 pub use csrf::Csrf;
 pub use future::LoginFuture;
 pub use layer::LoginLayer;
+pub use login_request::LoginRequest;
 pub use pages::ErrorPage;
 pub(crate) use required::SessionRequirement;
 pub use required::{Required, RequiredLayer};
@@ -206,6 +214,7 @@ pub(crate) use response::misconfigured;
 pub(crate) use response::set_retry_after;
 pub use route_paths::RouteNames;
 pub use service::Login;
+pub use silent_login::SilentLoginLayer;
 
 #[doc = include_str!("../../docs/login.md")]
 pub mod guide {}

@@ -71,12 +71,36 @@ pub(super) const FORBIDDEN: LoginRefusal = LoginRefusal::new(
     "You are signed in, but you don't have access to this page. If you think you should, please contact support.",
 );
 
+const AUTHENTICATION_TOO_WEAK: &str = "authentication_too_weak";
+
 /// The same, if it is about the authentication of the user.
 pub(super) const WEAK_AUTHENTICATION: LoginRefusal = LoginRefusal::new(
     StatusCode::FORBIDDEN,
-    "authentication_too_weak",
+    AUTHENTICATION_TOO_WEAK,
     "This page requires a more recent or a stronger sign-in. Please sign out, sign in again, and return to this page.",
 );
+
+/// The response to a form or program if the user can authenticate again.
+pub(super) const STEP_UP: LoginRefusal = {
+    let mut refusal = LoginRefusal::stale(
+        AUTHENTICATION_TOO_WEAK,
+        "This page requires a more recent or a stronger sign-in. Nothing was changed. Please confirm your sign-in and \
+         submit the form again.",
+    );
+    refusal.status = StatusCode::UNAUTHORIZED;
+    refusal
+};
+
+/// The rejection of another user at the end of a step-up. The session of the browser is kept.
+const OTHER_USER: LoginRefusal = {
+    let mut refusal = LoginRefusal::stale(
+        "step_up_other_user",
+        "You confirmed your sign-in as another user. Nothing was changed: you are still signed in here as before. To \
+         switch users, please sign in again.",
+    );
+    refusal.status = StatusCode::FORBIDDEN;
+    refusal
+};
 
 /// A policy with a condition on claims of another type.
 pub(super) const UNCHECKED_POLICY: LoginRefusal = LoginRefusal::new(
@@ -177,6 +201,7 @@ impl From<&SignInError> for LoginRefusal {
                 EXPIRED.because(error.to_string())
             }
             SignInError::Used => USED,
+            SignInError::OtherUser => OTHER_USER.because(error.to_string()),
         }
     }
 }

@@ -22,32 +22,60 @@ impl Settings {
         headers: &HeaderMap,
         original: Option<&str>,
     ) -> LayerResponse {
+        let target = self.target_after_login(kind, headers, original);
+        self.require_login(kind, headers, &self.login_url(target), &SIGNED_OUT)
+    }
+
+    /// Returns where the user continues after a login that this request leads to.
+    pub(super) fn target_after_login<'a>(
+        &self,
+        kind: RequestKind,
+        headers: &'a HeaderMap,
+        original: Option<&'a str>,
+    ) -> Option<&'a str> {
         let target = match kind {
             RequestKind::Navigation => original,
             // The page that the user is on, not the fragment that was requested.
             RequestKind::Htmx => self.current_htmx_page(headers),
             RequestKind::Form | RequestKind::Program => None,
         };
-        let login_url = self.login_url(target.and_then(|target| self.return_to(target)));
+        target.and_then(|target| self.return_to(target))
+    }
+
+    /// Returns the response to a request that can proceed after a login, which starts at `login_url`. `refusal` is for
+    /// requests that are not redirected.
+    pub(super) fn require_login(
+        &self,
+        kind: RequestKind,
+        headers: &HeaderMap,
+        login_url: &str,
+        refusal: &LoginRefusal,
+    ) -> LayerResponse {
         if kind == RequestKind::Navigation {
             let now = self.flow().clock().monotonic();
             if navigation::has_fetch_metadata(headers) && self.login_route.note_redirect(now) {
                 events::login_route_unreached(&self.paths);
             }
-            return response::redirect(&login_url);
+            return response::redirect(login_url);
         }
         if kind == RequestKind::Form {
-            let mut response = self.reject(headers, &SIGNED_OUT, None);
+            let mut response = self.error_response(headers, refusal, login_url, None);
             response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
             return response;
         }
         let correlation_id = self.correlation_id();
-        events::login_required(&correlation_id);
+        let title = if refusal.code == SIGNED_OUT.code {
+            events::login_required(&correlation_id);
+            "Sign-in required"
+        } else {
+            events::rejected(refusal, &correlation_id);
+            "Stronger or more recent sign-in required"
+        };
         let problem = json!({
             "type": "about:blank",
-            "title": "Sign-in required",
+            "title": title,
             "status": 401,
-            "code": "login_required",
+            "code": refusal.code,
             "correlation_id": correlation_id,
             "login_url": login_url,
         });
@@ -70,7 +98,7 @@ impl Settings {
         refusal: &LoginRefusal,
         return_to: Option<&str>,
     ) -> LayerResponse {
-        self.error_response(headers, refusal, return_to, None)
+        self.error_response(headers, refusal, &self.login_url(return_to), None)
     }
 
     /// Like [`reject`](Self::reject), and counts the end of a login.
@@ -88,17 +116,16 @@ impl Settings {
         &self,
         headers: &HeaderMap,
         refusal: &LoginRefusal,
-        return_to: Option<&str>,
+        login_url: &str,
         continue_url: Option<&str>,
     ) -> LayerResponse {
         let correlation_id = self.correlation_id();
         events::rejected(refusal, &correlation_id);
-        let login_url = self.login_url(return_to);
         let mut response = if navigation::wants_html(headers) {
             let page = ErrorPage {
                 refusal,
                 correlation_id: &correlation_id,
-                login_url: &login_url,
+                login_url,
                 accept_language: headers
                     .get(ACCEPT_LANGUAGE)
                     .and_then(|value| value.to_str().ok()),
@@ -140,7 +167,19 @@ impl Settings {
         refusal: &LoginRefusal,
         location: &str,
     ) -> LayerResponse {
-        self.error_response(headers, refusal, None, Some(location))
+        let login_url = self.login_url(None);
+        self.error_response(headers, refusal, &login_url, Some(location))
+    }
+
+    /// Returns the response at the end of a silent login that failed: the page is open to all.
+    pub(super) fn continue_anonymously(
+        &self,
+        refusal: &LoginRefusal,
+        target: Option<&str>,
+    ) -> LayerResponse {
+        count_login(refusal.code);
+        events::optional_login_failed(refusal);
+        response::redirect(target.unwrap_or_else(|| self.default_return_to()))
     }
 
     /// Rejects a request that did not come from this application.

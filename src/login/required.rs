@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::context::LoginContext;
-use super::response::{LayerResponse, misconfigured};
+use super::response::LayerResponse;
 use crate::bearer::Policy;
 use crate::config_error::ConfigError;
 use crate::response_future::ResponseFuture;
@@ -31,6 +31,8 @@ pub struct RequiredLayer {
     layer: u64,
     /// The session must meet all of them.
     policies: Vec<Policy>,
+    /// Whether the user authenticates again if that meets them.
+    steps_up: bool,
 }
 
 impl RequiredLayer {
@@ -38,6 +40,7 @@ impl RequiredLayer {
         Self {
             layer,
             policies: Vec::new(),
+            steps_up: false,
         }
     }
 
@@ -48,8 +51,8 @@ impl RequiredLayer {
     /// A session that does not meet it gets 403, as an error page or, for programs, as a problem
     /// document with the code `forbidden`, and never a redirect to the login: the user is signed in.
     /// That is also the response if the authentication is too old or too weak (`and_acr`,
-    /// `and_max_age`), with the code `authentication_too_weak`; the user is not asked to authenticate
-    /// again. The log has the part that is not met (`session_forbidden`).
+    /// `and_max_age`), with the code `authentication_too_weak`; to ask the user to authenticate again,
+    /// add [`with_step_up`](Self::with_step_up). The log has the part that is not met (`session_forbidden`).
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -76,6 +79,36 @@ impl RequiredLayer {
         self.policies.push(policy.for_sessions()?);
         Ok(self)
     }
+
+    /// Asks the user to authenticate again if the session does not meet the `acr` or the maximum age of a
+    /// policy ([RFC 9470 §4](https://www.rfc-editor.org/rfc/rfc9470#section-4)), instead of 403.
+    ///
+    /// A navigation is redirected to a login with the `acr_values` and the `max_age` of all policies, and
+    /// returns to the page. Forms get 401 with a link to it, scripts 401 with `login_url` in a problem
+    /// document with the code `authentication_too_weak`, htmx also `HX-Redirect`. A session that lacks a
+    /// role still gets 403 first.
+    ///
+    /// The session is replaced only if the same user completes the login, with an ID token whose `acr` and
+    /// `auth_time` fit. Otherwise the user gets an error page, and the session stays as it was. There is
+    /// one attempt: a page whose policy is not met within 30 seconds after such a login gets 403.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_oauth::bearer::Policy;
+    /// # use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer};
+    ///
+    /// # let server = AuthorizationServer::new("https://id.example.com")?;
+    /// # let (client, key) = (Client::public("shop"), CookieKey::generate()?);
+    /// # let login = LoginLayer::new(&server, client, "https://shop.example.com/auth/callback", key)?;
+    /// let strong = Policy::acr(["phrh", "phr"])?.and_max_age(Duration::from_secs(300))?;
+    /// let payments = login.required().with_policy(strong)?.with_step_up();
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_step_up(mut self) -> Self {
+        self.steps_up = true;
+        self
+    }
 }
 
 /// What a layer inside of the login layer requires of a request.
@@ -86,18 +119,16 @@ pub(crate) trait SessionRequirement: fmt::Debug + Send + Sync {
 
 impl SessionRequirement for RequiredLayer {
     fn check(&self, head: &mut Parts) -> Result<(), Box<LayerResponse>> {
-        let is_inside = LoginContext::select(self.layer, &mut head.extensions);
-        let Some(context) = head.extensions.get::<LoginContext>() else {
-            return Err(Box::new(misconfigured(MISSING_LAYER)));
-        };
-        if !is_inside {
-            return Err(Box::new(misconfigured(WRONG_LAYER)));
-        }
-        context.note_session_dependence();
+        let messages = [MISSING_LAYER, WRONG_LAYER];
+        let context = LoginContext::of_layer(self.layer, &mut head.extensions, messages)?;
         let Some(session) = head.extensions.get::<Session>() else {
             let response = context.login_required(&head.method, &head.headers);
             return Err(Box::new(response));
         };
+        if self.steps_up {
+            let (method, headers) = (&head.method, &head.headers);
+            return context.check_or_step_up(session, &self.policies, method, headers);
+        }
         let mut policies = self.policies.iter();
         policies.try_for_each(|policy| context.check_policy(session, policy, &head.headers))
     }

@@ -8,7 +8,7 @@ use http::header::HeaderMap;
 use super::chunks::{self, SealedCookies};
 use super::cookies::CookieLifetime;
 use super::events;
-use super::jar::{Jar, SIGNED_IN};
+use super::jar::{Jar, NO_SILENT_LOGIN, SIGNED_IN};
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
 use crate::clock::time_until;
@@ -55,7 +55,7 @@ impl Settings {
         touch: bool,
     ) -> Verification<OpenedCookies> {
         let jar = Jar::read(headers, &self.cookies);
-        if !self.login_route.is_done() && jar.names().next().is_some() {
+        if !self.login_route.is_done() && jar.names().any(|name| name != NO_SILENT_LOGIN) {
             self.login_route.note_reachable();
         }
         let contents = self.presented_sessions(&jar);

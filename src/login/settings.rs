@@ -2,22 +2,25 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::Method;
 use http::header::{HeaderMap, HeaderName};
 use url::Url;
 
-use super::cookies::{Cookies, SameSite};
+use super::cookies::{Cookies, MAX_RESPONSE_BYTES, SameSite};
 use super::csrf::{Csrf, CsrfCheck};
 use super::login_route_watch::LoginRouteWatch;
 use super::pages::ErrorPage;
 use super::redemptions::RedemptionCache;
 use super::route_paths::{Route, RouteNames, RoutePaths};
+use super::sealed_request::SealedRequest;
 use super::{events, form};
 use crate::config_error::ConfigError;
 use crate::flow::Flow;
 use crate::protocol::form::encode_component;
 use crate::protocol::return_to::check_return_to;
+use crate::random::RandomError;
 use crate::session::SessionManager;
 
 #[derive(Clone, Debug)]
@@ -47,6 +50,10 @@ pub(super) struct Settings {
     pub(super) error_page: Option<ErrorPageRenderer>,
     pub(super) redemptions: Arc<RedemptionCache>,
     pub(super) login_route: Arc<LoginRouteWatch>,
+    /// Whether another party may start logins (OpenID Connect Core §4).
+    pub(super) third_party_login: bool,
+    /// Whether silent logins are in use, so that a sign-out must prevent the next one.
+    pub(super) silent_logins: Arc<AtomicBool>,
 }
 
 /// Renders the error pages of the application.
@@ -190,6 +197,27 @@ impl Settings {
             None => path.clone(),
         }
     }
+
+    /// Returns the URL of a login with the parameters in a sealed request. A return target with which it does not fit
+    /// into the default buffers of proxies is left out.
+    pub(super) fn login_url_of(
+        &self,
+        request: &SealedRequest,
+        return_to: Option<&str>,
+    ) -> Result<String, RandomError> {
+        let now = self.manager.time().wall();
+        let sealed = request.seal(&self.cookies, now)?;
+        let url = format!("{}?{LOGIN_REQUEST}={sealed}", self.paths.login);
+        let Some(target) = return_to else {
+            return Ok(url);
+        };
+        let with_target = format!("{url}&{RETURN_TO}={}", encode_component(target));
+        if with_target.len() > MAX_RESPONSE_BYTES {
+            events::return_target_dropped(Some(target.len()), None, NO_ROOM);
+            return Ok(url);
+        }
+        Ok(with_target)
+    }
 }
 
 impl fmt::Debug for ErrorPageRenderer {
@@ -204,6 +232,12 @@ const SAME_COOKIES: &str =
     "two LoginLayers have the same cookie names: set others with `LoginLayer::with_cookie_name`";
 
 const RETURN_TO: &str = "return_to";
+
+/// The parameter of the login route with a [`SealedRequest`].
+pub(super) const LOGIN_REQUEST: &str = "login_request";
+
+const NO_ROOM: &str =
+    "with it, the URL of the login would not fit into the default buffers of proxies (4 KiB)";
 
 /// Limit on the default return target and on the return target of a sign-out.
 pub(super) const MAX_LOGOUT_TARGET: usize = 512;

@@ -160,7 +160,7 @@ const NO_ROOM: &str = "with it, the header fields would not fit into the default
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Destination, LoginSecret};
+    use crate::flow::{Destination, LoginPurpose, LoginSecret};
     use crate::protocol::State;
     use crate::record::{SessionId, SessionRef, UserDigest};
     use crate::token::id_token::AcrValues;
@@ -175,6 +175,7 @@ mod tests {
             destination: Destination::new("https://id.example.com", "https://shop.example.com/a/b"),
             started_at: i64::MAX,
             by_person: true,
+            purpose: LoginPurpose::StepUp,
             silent: true,
             max_age: Some(u32::MAX),
             acr_values: AcrValues::parse(&["acr"; AcrValues::MAX].join(" ")),

@@ -18,7 +18,7 @@ use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome, StateDigest};
 use crate::protocol::token_response::TokenResponse;
-use crate::record::SessionRecord;
+use crate::record::{SessionRecord, SessionRef};
 use crate::store::{Expect, Key, Put, StoreError};
 
 /// Why a login created no session. Tokens that were received have been revoked.
@@ -32,6 +32,9 @@ pub(crate) enum SignInError {
     /// Another replica has redeemed the code.
     #[error("the state was used before")]
     Used,
+    /// The user of a session had to authenticate again, and another user did.
+    #[error("another user than that of the session completed a step-up")]
+    OtherUser,
     /// The state could not be consumed in the store. No request was sent.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,8 +78,14 @@ impl SessionManager {
         let tokens = self.redeem_once(&grant).await?;
         // The rest needs no permit.
         drop(permit);
+        let required_user = grant.required_user();
         let record = self.flow.complete(grant, tokens).await?;
-        let created = self.create_approved(record.clone(), seal).await;
+        let is_other_user =
+            required_user.is_some_and(|user| user != SessionRef::from(&record).user);
+        let created = match is_other_user {
+            true => Err(SignInError::OtherUser),
+            false => self.create_approved(record.clone(), seal).await,
+        };
         if created.is_err() {
             // These tokens will never be used.
             self.flow.revoke(&record).await;

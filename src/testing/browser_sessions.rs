@@ -20,6 +20,7 @@ pub(super) struct SignIn {
     pub(super) subject: String,
     /// `auth_time`, in seconds since 1970.
     pub(super) at: i64,
+    pub(super) acr: Option<String>,
     pub(super) sid: String,
 }
 

@@ -20,6 +20,7 @@ pub struct TestUser {
     pub(super) claims: Map<String, Value>,
     pub(super) id_token_claims: Map<String, Value>,
     pub(super) access_token_claims: Map<String, Value>,
+    pub(super) acr_values: Vec<String>,
 }
 
 impl TestUser {
@@ -32,6 +33,7 @@ impl TestUser {
             claims: Map::new(),
             id_token_claims: Map::new(),
             access_token_claims: Map::new(),
+            acr_values: Vec::new(),
         }
         .with_claim("preferred_username", name)
     }
@@ -64,6 +66,21 @@ impl TestUser {
         self.access_token_claims
             .insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Sets the authentication context classes that the user can authenticate with, the usual one first. Default: none,
+    /// so that tokens have no `acr`.
+    ///
+    /// A sign-in has the first of the requested `acr_values` that is among them, otherwise the usual one. If the user is
+    /// signed in with another one, the server asks the user to sign in again.
+    pub fn with_acr_values<'a>(mut self, values: impl IntoIterator<Item = &'a str>) -> Self {
+        self.acr_values = values.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Returns the first of the requested classes that the user can authenticate with.
+    pub(super) fn best_acr<'a>(&self, requested: &'a [String]) -> Option<&'a String> {
+        requested.iter().find(|acr| self.acr_values.contains(acr))
     }
 
     /// Returns the claims of the user that these scopes grant (OpenID Connect Core §5.4), and those without a scope if

@@ -73,6 +73,7 @@ async fn parameters_of_the_request_are_sent_and_kept_in_the_transaction() {
         acr_values: Some("gold".into()),
         max_age: Some(0),
         replaces: None,
+        ..StartRequest::default()
     };
     let server = Server::new();
     let login = Login::start_with(&server, server.flow(), request).await;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, Transaction};
+use crate::flow::{FlowError, FlowErrorKind, LoginPurpose, Transaction};
 use crate::login::cookies::{MAX_REQUEST_BYTES, SameSite};
-use crate::login::jar::{Jar, LOGOUT, SESSION_NAMES, SIGNED_IN};
+use crate::login::jar::{Jar, LOGOUT, NO_SILENT_LOGIN, SESSION_NAMES, SIGNED_IN};
 use crate::login::navigation::{is_document_request, is_prefetch};
 use crate::login::redemptions::{PermitRequest, Redemption, SignedIn};
 use crate::login::refusal::{INTERNAL_ERROR, LoginRefusal, USED};
@@ -54,6 +54,7 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
     let reject = |refusal: &LoginRefusal| settings.reject_login(headers, refusal, Some(&target));
     let mut response = match login.transaction {
         Ok(transaction) => {
+            let is_optional = transaction.purpose == LoginPurpose::Optional;
             match complete(
                 settings,
                 headers,
@@ -65,6 +66,9 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
             .await
             {
                 Ok(response) => response,
+                Err(
+                    CallbackRejection::Used(refusal) | CallbackRejection::CanBeRepeated(refusal),
+                ) if is_optional => settings.continue_anonymously(&refusal, Some(&target)),
                 Err(CallbackRejection::Used(refusal)) => reject(&refusal),
                 Err(CallbackRejection::CanBeRepeated(refusal)) => return reject(&refusal),
             }
@@ -107,12 +111,16 @@ async fn complete(
     settings: &Settings,
     headers: &HeaderMap,
     jar: &Jar<'_>,
-    transaction: Transaction,
+    mut transaction: Transaction,
     authorization: AuthorizationResponse,
     target: &str,
 ) -> Result<LayerResponse, CallbackRejection> {
     let checked = settings.manager.check_settings();
     checked.map_err(|error| CallbackRejection::CanBeRepeated(LoginRefusal::from(&error)))?;
+    if transaction.purpose == LoginPurpose::StepUp && settings.has_no_session(headers).await {
+        transaction.purpose = LoginPurpose::SignIn;
+    }
+    let has_stepped_up = transaction.purpose == LoginPurpose::StepUp;
     let replaces = transaction.replaces;
     let redemption = match settings.flow().accept(transaction, authorization).await {
         Ok(grant) => {
@@ -147,7 +155,10 @@ async fn complete(
             if settings.manager.is_denied(signed_in.0.record()) {
                 return Err(CallbackRejection::Used(USED));
             }
-            Ok(sign_in(settings, jar, signed_in, target))
+            let mut response = sign_in(settings, jar, signed_in, target);
+            let mark = has_stepped_up.then(|| settings.mark_step_up(target));
+            response::add_cookies(response.headers_mut(), mark.flatten());
+            Ok(response)
         }
         // A silent login without a session at the authorization server is an expected result
         // (OpenID Connect Core §3.1.2.6).
@@ -202,6 +213,8 @@ fn sign_in(
     }
     // The cookie of an unfinished sign-out would not fit beside a large session.
     others.extend(jar.has(LOGOUT).then_some(LOGOUT));
+    // The user has chosen to be signed in.
+    others.extend(jar.has(NO_SILENT_LOGIN).then_some(NO_SILENT_LOGIN));
     // Nor the long return target of another login, which then returns to the default.
     let return_to = return_to_name(settings.cookies.login_tag());
     let session_bytes = sealed
@@ -246,7 +259,7 @@ mod tests {
     use super::*;
     use crate::crypto::CookieKey;
     use crate::crypto::seal::Purpose;
-    use crate::flow::{Destination, LoginSecret, StateDigest};
+    use crate::flow::{Destination, LoginPurpose, LoginSecret, StateDigest};
     use crate::issuer::{AuthorizationServer, Client};
     use crate::login::LoginLayer;
     use crate::login::login_state::{LoginState, StateTarget};
@@ -304,6 +317,7 @@ mod tests {
             destination: Destination::new(ISSUER, REDIRECT_URI),
             started_at: login.started_at,
             by_person: true,
+            purpose: LoginPurpose::SignIn,
             replaces: None,
             silent: true,
             max_age: None,

@@ -4,6 +4,7 @@
 //! gets a page that asks for confirmation.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::ACCEPT;
@@ -15,9 +16,9 @@ use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use crate::clock::within;
-use crate::login::cookies::SameSite;
+use crate::login::cookies::{CookieLifetime, SameSite};
 use crate::login::form::read_form;
-use crate::login::jar::{Jar, LOGOUT};
+use crate::login::jar::{Jar, LOGOUT, NO_SILENT_LOGIN};
 use crate::login::navigation::{self, FieldValue, RequestKind, SEC_FETCH_SITE};
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
@@ -222,8 +223,13 @@ impl<'a> PendingLogout<'a> {
         // Clears all cookies of this layer except the one set above.
         let keeps_state = !cookies.is_empty();
         let names = self.jar.names();
-        for name in names.filter(|&name| !(keeps_state && name == LOGOUT)) {
+        let is_kept = |name: &str| (keeps_state && name == LOGOUT) || name == NO_SILENT_LOGIN;
+        for name in names.filter(|&name| !is_kept(name)) {
             cookies.extend(settings.cookies.clear(name));
+        }
+        if settings.silent_logins.load(Ordering::Relaxed) {
+            // The user may still be signed in at the authorization server.
+            cookies.extend(settings.prevent_silent_login(CookieLifetime::Browser));
         }
         let mut response = if self.store_failed {
             // Scripts can read this response, and no script may get a token.

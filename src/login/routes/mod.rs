@@ -26,7 +26,7 @@ pub(super) async fn handle<B: Body>(
     body: B,
 ) -> LayerResponse {
     match route {
-        Route::Login => login::handle(&settings, &parts).await,
+        Route::Login => login::handle(&settings, &parts, body).await,
         Route::Callback => callback::handle(&settings, &parts).await,
         Route::Logout => logout::handle(&settings, &parts, body).await,
         Route::Session => session::handle(&settings, &parts).await,

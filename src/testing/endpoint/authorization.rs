@@ -82,8 +82,17 @@ pub(super) fn next_step(
             && request
                 .max_age
                 .is_none_or(|max_age| max_age > 0 && age <= max_age);
+        // Without a class that the user can reach, the request is a wish (OpenID Connect Core §3.1.2.1).
+        let user = state
+            .users
+            .iter()
+            .find(|user| user.subject == sign_in.subject);
+        let has_acr = |acr: &String| sign_in.acr.as_ref() == Some(acr);
+        let strong = request.acr_values.iter().any(has_acr)
+            || user.is_none_or(|user| user.best_acr(&request.acr_values).is_none());
         let expected = request.expected_subject.as_ref();
-        interaction.signed_in || (recent && expected.is_none_or(|sub| *sub == sign_in.subject))
+        interaction.signed_in
+            || (recent && strong && expected.is_none_or(|sub| *sub == sign_in.subject))
     };
     let Some(sign_in) = state.sessions.sign_in(browser).filter(fresh) else {
         if request.prompt.none {

@@ -18,6 +18,7 @@ pub(in crate::testing) struct ValidatedRequest {
     pub(super) prompt: Prompt,
     /// In seconds.
     pub(super) max_age: Option<i64>,
+    pub(super) acr_values: Vec<String>,
     pub(super) login_hint: Option<String>,
     /// The subject of the `id_token_hint`.
     pub(super) expected_subject: Option<String>,
@@ -109,6 +110,7 @@ impl ValidatedRequest {
             challenge: check_challenge(parameters)?,
             prompt: check_prompt(parameters)?,
             max_age: check_max_age(parameters)?,
+            acr_values: words(parameters, "acr_values"),
             login_hint: parameters.value("login_hint").map(str::to_owned),
             expected_subject: check_hint(parameters, state, client)?,
         })
@@ -188,6 +190,11 @@ fn check_prompt(parameters: &RequestParameters) -> Result<Prompt, Error> {
         ));
     }
     Ok(prompt)
+}
+
+fn words(parameters: &RequestParameters, name: &str) -> Vec<String> {
+    let text = parameters.value(name).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 fn check_max_age(parameters: &RequestParameters) -> Result<Option<i64>, Error> {

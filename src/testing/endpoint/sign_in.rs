@@ -49,6 +49,10 @@ pub(super) fn sign_in(server: &TestServer, request: &Request<Bytes>) -> Response
     let sign_in = SignIn {
         subject: user.subject.clone(),
         at: server.clock().unix_seconds(),
+        acr: user
+            .best_acr(&interaction.request.acr_values)
+            .or_else(|| user.acr_values.first())
+            .cloned(),
         sid: random_text(),
     };
     let browser = state.sessions.add_sign_in(browser, sign_in);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::super::browser_sessions::SignIn;
 use super::super::fault::Kind;
 use super::super::grants::{GrantId, IssuedGrant};
 use super::super::mint::TokenMint;
@@ -117,7 +118,7 @@ fn access_token(
         )
         .with_expires_in(lifetime);
     let mint = match &grant.sign_in {
-        Some(sign_in) => mint
+        Some(sign_in) => with_acr(mint, sign_in)
             .with_subject(&sign_in.subject)
             .with_claim("auth_time", sign_in.at),
         None => mint.with_subject(&client.id),
@@ -126,6 +127,13 @@ fn access_token(
         mint
     } else {
         mint.with_scope(&scopes.to_string())
+    }
+}
+
+fn with_acr(mint: TokenMint, sign_in: &SignIn) -> TokenMint {
+    match &sign_in.acr {
+        Some(acr) => mint.with_claim("acr", acr.as_str()),
+        None => mint,
     }
 }
 
@@ -138,7 +146,7 @@ fn id_token(
 ) -> TokenMint {
     let mut mint = server.id_token(&grant.client_id);
     if let Some(sign_in) = &grant.sign_in {
-        mint = mint
+        mint = with_acr(mint, sign_in)
             .with_subject(&sign_in.subject)
             .with_claim("auth_time", sign_in.at)
             .with_claim("sid", sign_in.sid.as_str());

@@ -1,0 +1,186 @@
+//! A login that the application asks for, sealed in the URL of the login route.
+//!
+//! Every site can link to that route, so what a link must not set is encrypted with the cookie key, bound to the layer
+//! and valid for a few minutes.
+
+use std::time::Duration;
+
+use super::cookies::Cookies;
+use super::login_request::LoginRequest;
+use crate::crypto::seal::Purpose;
+use crate::flow::{LoginPurpose, has_expired};
+use crate::random::RandomError;
+use crate::record::{Reader, SessionId, Writer};
+
+/// The parameters of a login and what it is for. The return target is a parameter of the URL: it is no secret, and
+/// checked wherever it comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SealedRequest {
+    pub(super) request: LoginRequest,
+    pub(super) purpose: LoginPurpose,
+    /// The session whose user authenticates again.
+    pub(super) session: Option<SessionId>,
+}
+
+/// Why a sealed request does not start a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpenError {
+    /// It was not sealed by this layer, or with a key that is not configured.
+    Unreadable,
+    Expired,
+}
+
+impl SealedRequest {
+    /// Returns the value of the parameter. `now` is in seconds since the Unix epoch.
+    pub(super) fn seal(&self, cookies: &Cookies, now: i64) -> Result<String, RandomError> {
+        let Self {
+            request,
+            purpose,
+            session,
+        } = self;
+        let writer = Writer::new(SCHEMA)
+            .number(now)
+            .raw(&[purpose.to_byte()])
+            .flag(session.is_some());
+        let writer = match session {
+            Some(id) => writer.raw(id.as_bytes()),
+            None => writer,
+        };
+        let writer = writer.optional_number(request.max_age.map(i64::from));
+        let texts = request.texts().into_iter();
+        let plain = texts.fold(writer, Writer::optional).finish();
+        cookies.seal(Purpose::LoginRequest, NAME, &plain)
+    }
+
+    pub(super) fn open(cookies: &Cookies, sealed: &str, now: i64) -> Result<Self, OpenError> {
+        let plain = cookies.open(Purpose::LoginRequest, NAME, sealed);
+        let plain = plain.ok_or(OpenError::Unreadable)?;
+        let (sealed_at, request) = Self::decode(&plain).ok_or(OpenError::Unreadable)?;
+        match has_expired(sealed_at, now, LIFETIME) {
+            true => Err(OpenError::Expired),
+            false => Ok(request),
+        }
+    }
+
+    fn decode(plain: &[u8]) -> Option<(i64, Self)> {
+        let mut reader = Reader::new(plain, SCHEMA)?;
+        let sealed_at = reader.number()?;
+        let [purpose] = reader.array()?;
+        let purpose = LoginPurpose::from_byte(purpose)?;
+        let session = match reader.flag()? {
+            true => Some(SessionId::new(reader.array()?)),
+            false => None,
+        };
+        let max_age = match reader.optional_number()? {
+            Some(seconds) => Some(u32::try_from(seconds).ok()?),
+            None => None,
+        };
+        let mut text = || reader.optional().map(|text| text.map(str::to_owned));
+        let request = LoginRequest {
+            login_hint: text()?,
+            prompt: text()?,
+            ui_locales: text()?,
+            acr_values: text()?,
+            claims: text()?,
+            authorization_details: text()?,
+            max_age,
+            return_to: None,
+        };
+        reader.finish()?;
+        let sealed = Self {
+            request,
+            purpose,
+            session,
+        };
+        Some((sealed_at, sealed))
+    }
+}
+
+const SCHEMA: u8 = 1;
+const NAME: &str = "login request";
+
+/// How long a sealed request can start a login. A user may read a message of the page before following its link.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// Limit on the length of the parameter.
+pub(super) const MAX_SEALED: usize = 2900;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn request() -> SealedRequest {
+        SealedRequest {
+            request: LoginRequest {
+                login_hint: Some("alice".to_owned()),
+                acr_values: Some("gold silver".to_owned()),
+                max_age: Some(0),
+                claims: Some("{}".to_owned()),
+                ..LoginRequest::default()
+            },
+            purpose: LoginPurpose::StepUp,
+            session: Some(SessionId::new([7; 32])),
+        }
+    }
+
+    #[test]
+    fn a_request_opens_unchanged_for_ten_minutes_and_at_its_own_layer_only() {
+        let (cookies, other) = (
+            Cookies::of_test("shop", true),
+            Cookies::of_test("desk", true),
+        );
+        let sealed = request().seal(&cookies, NOW).unwrap();
+        assert!(!sealed.contains("alice"));
+        for (name, age, expected) in [
+            ("now", 0, Ok(request())),
+            ("nearly expired", 599, Ok(request())),
+            ("expired", 600, Err(OpenError::Expired)),
+            ("a clock that is behind", -60, Ok(request())),
+            ("the future", -61, Err(OpenError::Expired)),
+        ] {
+            assert_eq!(
+                SealedRequest::open(&cookies, &sealed, NOW + age),
+                expected,
+                "{name}"
+            );
+        }
+        let unreadable = Err(OpenError::Unreadable);
+        for (name, cookies, text) in [
+            ("another layer", &other, &*sealed),
+            ("a part", &cookies, &sealed[1..]),
+            ("nothing", &cookies, ""),
+        ] {
+            assert_eq!(
+                SealedRequest::open(cookies, text, NOW),
+                unreadable,
+                "{name}"
+            );
+        }
+        // A value that was sealed for another purpose, such as a state or a cookie.
+        for purpose in [Purpose::State, Purpose::Transaction, Purpose::Session] {
+            let plain = Writer::new(SCHEMA).number(NOW).finish();
+            let sealed = cookies.seal(purpose, NAME, &plain).unwrap();
+            assert_eq!(
+                SealedRequest::open(&cookies, &sealed, NOW),
+                unreadable,
+                "{purpose:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_largest_request_fits_into_a_url() {
+        let largest = SealedRequest {
+            request: LoginRequest {
+                claims: Some("c".repeat(1024)),
+                authorization_details: Some("d".repeat(896)),
+                ..LoginRequest::default()
+            },
+            ..request()
+        };
+        let sealed = largest.seal(&Cookies::of_test("shop", true), NOW).unwrap();
+        assert!(sealed.len() <= MAX_SEALED, "{}", sealed.len());
+    }
+}
