@@ -169,7 +169,7 @@ pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
 pub use crypto::{Algorithm, CookieKey, SigningKey};
 
-pub use issuer::{AuthorizationServer, Client};
+pub use issuer::{AuthorizationServer, Client, CredentialSource};
 pub use login::LoginLayer;
 pub use protocol::Claims;
 pub use session::Session;
