@@ -161,7 +161,7 @@ async fn a_client_authenticates_with_keys_of_every_type() {
             "exp": NOW + 60,
             "jti": claims["jti"],
         });
-        assert_eq!(claims, expected, "7523-3-a 7523bis-4-a oidc-9-a {name}");
+        assert_eq!(claims, expected, "7523-3-a 10070-4-a oidc-9-a {name}");
     }
 }
 
@@ -211,14 +211,14 @@ async fn audience_and_type_of_assertions_are_those_of_rfc_10070_unless_set() {
         let server = api::server().add_client(registered);
         let token = good(&server).opaque();
         let outcome = present(&api_as(&server, client()), &token).await.outcome();
-        assert_eq!(outcome == Outcome::Accepted, is_default, "7523bis-4-b");
+        assert_eq!(outcome == Outcome::Accepted, is_default, "10070-4-b");
         let api = api_as(&server, configured);
         assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
         let (header, claims) = assertion(sent_to(&server, Endpoint::Introspection).last().unwrap());
         assert_eq!(
             (&header["typ"], &claims["aud"]),
             (&json!(media_type), &json!(audience)),
-            "7523bis-4-a 7523bis-4-b"
+            "10070-4-a 10070-4-b"
         );
     }
 }

@@ -1,14 +1,10 @@
 //! Client authentication of a login: assertions that are signed with a secret, by a remote service, or by another issuer.
 
-use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use serde_json::{Value, json};
-use tower_oauth::issuer::{HmacAlgorithm, RemoteSigner};
+use tower_oauth::issuer::HmacAlgorithm;
 use tower_oauth::testing::{
     Browser, Endpoint, Fault, Page, RecordedRequest, TestClient, TestServer, TestSigningKey,
     TestUser,
@@ -21,11 +17,12 @@ use crate::support::shop::{CALLBACK, ISSUER, SHOP};
 use crate::support::still_server;
 
 mod credentials;
+mod federated;
+mod remote_signer;
 
-const WORKLOADS: &str = "https://kubernetes.example.test";
-const SUBJECT: &str = "system:serviceaccount:shop:web";
+use remote_signer::Kms;
+
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 
 fn server_with(client: TestClient) -> TestServer {
     crate::support::logs::listen();
@@ -245,200 +242,5 @@ fn code_of_list(message: &str) -> &'static str {
     match message.contains("is not a list") {
         true => "metadata_malformed",
         false => "client_authentication_unsupported",
-    }
-}
-
-/// A service that signs.
-struct Kms {
-    key: TestSigningKey,
-    calls: Arc<AtomicUsize>,
-    result: fn(Vec<u8>) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>,
-}
-
-impl Kms {
-    fn new(key: &TestSigningKey) -> Self {
-        Self {
-            key: key.clone(),
-            calls: Arc::default(),
-            result: Ok,
-        }
-    }
-}
-
-impl RemoteSigner for Kms {
-    fn algorithm(&self) -> Algorithm {
-        self.key.algorithm()
-    }
-
-    fn key_id(&self) -> Option<String> {
-        Some(self.key.kid().to_owned())
-    }
-
-    async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let (header, payload) = std::str::from_utf8(message)?.split_once('.').unwrap();
-        let jws = self.key.sign(&decode(header), &decode(payload));
-        (self.result)(decode(jws.rsplit('.').next().unwrap()))
-    }
-}
-
-#[tokio::test]
-async fn a_remote_service_signs_the_assertions() {
-    for algorithm in [
-        Algorithm::Rs256,
-        Algorithm::Ps256,
-        Algorithm::Es256,
-        Algorithm::Es384,
-        Algorithm::EdDsa,
-    ] {
-        let key = TestSigningKey::generate(algorithm);
-        let server = server_with(TestClient::private_key_jwt("shop", key.public_jwk()));
-        let kms = Kms::new(&key);
-        let calls = Arc::clone(&kms.calls);
-        let app = shop(&server, Client::private_key_jwt("shop", kms));
-        for logins in 1..=2 {
-            assert_eq!(
-                sign_in(&browser(&server, app.clone())).await.text(),
-                "alice"
-            );
-            assert_eq!(calls.load(Ordering::Relaxed), logins, "{algorithm}");
-        }
-        let requests = token_requests(&server);
-        let (header, claims) = assertion(&requests[0]);
-        let expected = json!({
-            "alg": algorithm.name(), "typ": "client-authentication+jwt", "kid": key.kid(),
-        });
-        assert_eq!(header, expected);
-        assert_ne!(claims["jti"], assertion(&requests[1]).1["jti"]);
-    }
-}
-
-#[tokio::test]
-async fn a_remote_service_that_fails_is_an_outage_and_a_wrong_signature_is_not() {
-    let key = TestSigningKey::generate(Algorithm::Es256);
-    let (outage, misconfigured) = (
-        StatusCode::SERVICE_UNAVAILABLE,
-        StatusCode::INTERNAL_SERVER_ERROR,
-    );
-    type Altered = fn(Vec<u8>) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
-    let cases: [(Altered, StatusCode, &str); 4] = [
-        (
-            |_| Err("no route to kms:\n1".into()),
-            outage,
-            r"no route to kms:\\n1",
-        ),
-        (
-            |_| panic!("the client of the service"),
-            outage,
-            "it panicked",
-        ),
-        (
-            |_| Ok(vec![0x30; 71]),
-            misconfigured,
-            "71 bytes, expected 64",
-        ),
-        (|_| Ok(Vec::new()), misconfigured, "0 bytes, expected 64"),
-    ];
-    for (result, expected, reason) in cases {
-        let server = server_with(TestClient::private_key_jwt("shop", key.public_jwk()));
-        let logs = Logs::default();
-        let recording = logs.record_only("login_failed");
-        let kms = Kms {
-            result,
-            ..Kms::new(&key)
-        };
-        let (status, requests) = attempt(&server, Client::private_key_jwt("shop", kms)).await;
-        drop(recording);
-        assert_eq!((status, requests.len()), (expected, 0), "{reason}");
-        assert!(logs.text().contains(reason), "{reason}: {}", logs.text());
-    }
-}
-
-/// RFC 7521 §4.2.
-#[tokio::test]
-async fn a_workload_authenticates_with_the_assertion_of_another_issuer() {
-    let key = TestSigningKey::generate(Algorithm::Rs256);
-    let claims = |audience: Value, exp: i64| json!({ "iss": WORKLOADS, "sub": SUBJECT, "aud": audience, "iat": 1_799_999_000, "exp": exp });
-    let minute = 1_800_000_060;
-    let registered =
-        || TestClient::federated_assertion("shop", WORKLOADS, SUBJECT, key.public_jwk());
-    let spiffe = || registered().with_assertion_type(JWT_SPIFFE);
-    let plain = |client: Client| client;
-    let svid = Client::with_spiffe_assertions;
-    let (ok, rejected) = (StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR);
-    type Setting = fn(Client) -> Client;
-    let cases: [(&str, TestClient, Setting, Value, StatusCode); 6] = [
-        (
-            "a list",
-            registered(),
-            plain,
-            claims(json!([ISSUER]), minute),
-            ok,
-        ),
-        (
-            "a string",
-            registered(),
-            plain,
-            claims(json!(ISSUER), minute),
-            ok,
-        ),
-        (
-            "expired",
-            registered(),
-            plain,
-            claims(json!(ISSUER), 1_800_000_000),
-            rejected,
-        ),
-        (
-            "another audience",
-            registered(),
-            plain,
-            claims(json!("https://other"), minute),
-            rejected,
-        ),
-        (
-            "a JWT-SVID",
-            spiffe(),
-            svid,
-            claims(json!([ISSUER]), minute),
-            ok,
-        ),
-        (
-            "not as a JWT-SVID",
-            spiffe(),
-            plain,
-            claims(json!([ISSUER]), minute),
-            rejected,
-        ),
-    ];
-    for (name, registered, setting, claims, expected) in cases {
-        let header = json!({ "alg": "RS256", "kid": key.kid() });
-        let token = key.sign(header.to_string().as_bytes(), claims.to_string().as_bytes());
-        let server = server_with(registered);
-        let logs = Logs::default();
-        let recording = logs.record_only("login_failed");
-        let client = setting(Client::federated_assertion("shop", &*token));
-        let (status, requests) = attempt(&server, client).await;
-        drop(recording);
-        assert_eq!((status, requests.len()), (expected, 1), "{name}");
-        let sent = |name: &str| requests[0].parameter(name);
-        assert_eq!(sent("client_assertion").as_deref(), Some(&*token), "{name}");
-        assert_eq!(sent("client_id").as_deref(), Some("shop"), "{name}");
-        let urn = if name == "a JWT-SVID" {
-            JWT_SPIFFE
-        } else {
-            JWT_BEARER
-        };
-        assert_eq!(
-            sent("client_assertion_type").as_deref(),
-            Some(urn),
-            "{name}"
-        );
-        let log = logs.text();
-        assert!(!log.contains(&token), "{log}");
-        assert!(
-            expected == ok || log.contains("federated credential"),
-            "{log}"
-        );
     }
 }

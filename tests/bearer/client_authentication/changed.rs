@@ -20,7 +20,7 @@ fn changing(texts: Vec<String>) -> CredentialSource {
     let reads = Arc::new(AtomicUsize::new(0));
     CredentialSource::from_fn(move || {
         let read = reads.fetch_add(1, Ordering::Relaxed);
-        let text = texts.get(read).or(texts.last()).cloned();
+        let text = texts.get(read).or_else(|| texts.last()).cloned();
         async move { text.ok_or_else(|| "no text".into()) }
     })
 }

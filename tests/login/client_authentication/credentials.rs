@@ -79,7 +79,7 @@ fn changing(texts: &'static [&'static str]) -> (CredentialSource, Arc<AtomicUsiz
     let counted = Arc::clone(&reads);
     let source = CredentialSource::from_fn(move || {
         let read = counted.fetch_add(1, Ordering::Relaxed);
-        let text = texts.get(read).or(texts.last()).copied();
+        let text = texts.get(read).or_else(|| texts.last()).copied();
         async move { text.ok_or_else(|| "no text".into()) }
     });
     (source, reads)
