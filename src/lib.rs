@@ -90,6 +90,8 @@
 //! | require roles of signed-in users | [`RequiredLayer::with_policy`](login::RequiredLayer::with_policy), [`PrincipalLayer`](extract::PrincipalLayer), [`Session::meets`] |
 //! | decide who may sign in, keep roles with the session | [`LoginLayer::with_on_login`] |
 //! | list and end sessions of a user | [`LoginLayer::sessions`] |
+//! | authenticate the client by another method than a secret in a header | [`Client`] |
+//! | read the client secret from a file or a secret manager, and replace it without a restart | [`CredentialSource`] |
 //! | **Operation** | |
 //! | test your routes | module `testing` (feature `testing`) |
 //! | watch logs, spans and metrics | [`observability`] |
@@ -169,7 +171,7 @@ pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
 pub use crypto::{Algorithm, CookieKey, SigningKey};
 
-pub use issuer::{AuthorizationServer, Client};
+pub use issuer::{AuthorizationServer, Client, CredentialSource};
 pub use login::LoginLayer;
 pub use protocol::Claims;
 pub use session::Session;

@@ -18,6 +18,7 @@ mod pem;
 mod private_key;
 pub(crate) mod seal;
 mod signing_key;
+mod unsigned_jws;
 
 pub use algorithm::Algorithm;
 pub(crate) use algorithm::{ALL_ALGORITHMS, DEFAULT_ALGORITHMS, KeyKind, keep_fapi2_algorithms};
@@ -28,8 +29,10 @@ pub(crate) use backend::digest;
 pub(crate) use backend::{CacheTag, TokenTagger};
 pub use cookie_key::CookieKey;
 pub(crate) use embedded_key::EmbeddedKey;
+pub use hmac::HmacAlgorithm;
 pub(crate) use hmac::hmac_sha256;
 pub(crate) use jwk::Jwk;
 pub(crate) use jws::{Jws, JwsError, same_media_type};
 pub(crate) use pem::is_one_sequence;
 pub use signing_key::SigningKey;
+pub(crate) use unsigned_jws::UnsignedJws;

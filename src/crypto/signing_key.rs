@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::backend::Signer;
 use super::key_material::{KeyMaterial, read_material, read_rsa};
 use super::private_key::PrivateMaterial;
-use super::{Algorithm, KeyKind, PublicKey, base64url};
+use super::{Algorithm, KeyKind, PublicKey, UnsignedJws, base64url};
 use crate::ConfigError;
 use crate::protocol::json::{Object, parse_object};
 
@@ -152,13 +152,9 @@ impl SigningKey {
 
     /// Does the same as [`sign`](Self::sign), with any header.
     pub(crate) fn sign_text(&self, header: &str, payload: &str) -> Option<String> {
-        let mut token = base64url::encode(header.as_bytes());
-        token.push('.');
-        token.push_str(&base64url::encode(payload.as_bytes()));
-        let signature = self.signer.sign(self.algorithm, token.as_bytes())?;
-        token.push('.');
-        token.push_str(&base64url::encode(&signature));
-        Some(token)
+        let token = UnsignedJws::new(header, payload);
+        let signature = self.signer.sign(self.algorithm, token.signing_input())?;
+        Some(token.with_signature(&signature))
     }
 
     fn new(material: &PrivateMaterial, public: Option<KeyMaterial>) -> Result<Self, &'static str> {

@@ -38,7 +38,9 @@ impl Flow {
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
         check_sendable(&metadata)?;
-        self.token_endpoint(&metadata).map(|_| ())
+        self.token_endpoint(&metadata)?;
+        let available = self.client.check_available(&**self.clock()).await;
+        Ok(available?)
     }
 
     /// Starts a login with this `state`, and a new `nonce` and code verifier of 256 bits each.

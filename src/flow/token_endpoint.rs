@@ -8,9 +8,10 @@ use http::{HeaderValue, Request, Response};
 
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
-use crate::clock::{seconds_after, unix_seconds};
+use crate::clock::seconds_after;
 use crate::issuer::{AuthenticationContext, EndpointError, FormParameters};
 use crate::protocol::endpoint::ServerEndpoint;
+use crate::protocol::json::parse_object;
 use crate::protocol::token_response::{Lifetime, TokenResponse};
 use crate::protocol::{Metadata, form};
 use crate::telemetry::may_log;
@@ -70,7 +71,35 @@ impl Flow {
         endpoint: &str,
         parameters: FormParameters<'_>,
     ) -> Result<Response<Bytes>, TokenRequestError> {
-        let request = self.authenticated_form(endpoint, parameters).await?;
+        let mut authenticated = parameters.clone();
+        let context = self.authentication_context();
+        let credentials = self.client.authenticate(&context, &mut authenticated);
+        let credentials = credentials.await.map_err(FlowError::from)?;
+        let request = form_request(endpoint, authenticated, credentials.header.clone())?;
+        let response = self.send_form(request).await?;
+        if !is_client_rejection(&response) {
+            return Ok(response);
+        }
+        let mut authenticated = parameters;
+        let again = self
+            .client
+            .authenticate_again(&credentials, &context, &mut authenticated);
+        let Some(credentials) = again.await else {
+            return Ok(response);
+        };
+        tracing::info!(
+            name: "client_credential_replaced", target: "tower_oauth::login",
+            issuer = self.server.issuer(), client_id = self.client.id(), endpoint,
+            "the authorization server rejected the client; sending the request once more with the changed credential"
+        );
+        let request = form_request(endpoint, authenticated, credentials.header)?;
+        self.send_form(request).await
+    }
+
+    async fn send_form(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, TokenRequestError> {
         self.server.send(request).await.map_err(|error| {
             let is_not_sent = error.is_not_sent();
             let error = FlowError::from(error);
@@ -81,38 +110,12 @@ impl Flow {
         })
     }
 
-    /// Creates a form request with client authentication (RFC 6749 §2.3). A client assertion is new for each
-    /// request.
-    pub(super) async fn authenticated_form<'a>(
-        &'a self,
-        endpoint: &str,
-        mut parameters: FormParameters<'a>,
-    ) -> Result<Request<Bytes>, FlowError> {
-        let context = AuthenticationContext {
+    fn authentication_context(&self) -> AuthenticationContext<'_> {
+        AuthenticationContext {
             issuer: self.server.issuer(),
-            now: unix_seconds(&**self.server.clock()),
+            clock: self.server.clock(),
             random: *self.random(),
-        };
-        let credentials = self.client.authenticate(&context, &mut parameters).await?;
-
-        let mut request = Request::post(endpoint)
-            .header(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/x-www-form-urlencoded"),
-            )
-            .header(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(credentials) = credentials {
-            request = request.header(AUTHORIZATION, credentials);
         }
-        request
-            .body(Bytes::from(form::encode(parameters)))
-            .map_err(|_| {
-                FlowError::new(
-                    FlowErrorKind::Configuration,
-                    "no_token_endpoint",
-                    "the endpoint in the metadata is not a URL",
-                )
-            })
     }
 
     /// Returns the token endpoint, if it supports the authentication method of the client.
@@ -122,7 +125,9 @@ impl Flow {
             let code = match error {
                 EndpointError::Missing { .. } => "no_token_endpoint",
                 EndpointError::MalformedList(_) => "metadata_malformed",
-                EndpointError::Method { .. } => "client_authentication_unsupported",
+                EndpointError::Method { .. } | EndpointError::Algorithm { .. } => {
+                    "client_authentication_unsupported"
+                }
             };
             FlowError::new(FlowErrorKind::Configuration, code, error.to_string())
         })
@@ -142,6 +147,42 @@ impl Flow {
             tokens.refresh_expires_in.map(after),
         )
     }
+}
+
+/// Creates a form request with the credentials of the client.
+fn form_request(
+    endpoint: &str,
+    parameters: FormParameters<'_>,
+    credentials: Option<HeaderValue>,
+) -> Result<Request<Bytes>, FlowError> {
+    let mut request = Request::post(endpoint)
+        .header(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        )
+        .header(ACCEPT, HeaderValue::from_static("application/json"));
+    if let Some(credentials) = credentials {
+        request = request.header(AUTHORIZATION, credentials);
+    }
+    request
+        .body(Bytes::from(form::encode(parameters)))
+        .map_err(|_| {
+            FlowError::new(
+                FlowErrorKind::Configuration,
+                "no_token_endpoint",
+                "the endpoint in the metadata is not a URL",
+            )
+        })
+}
+
+/// Returns whether the server rejected the client (RFC 6749 §5.2). A server that fails while it processes the request
+/// may have used the code or the token.
+fn is_client_rejection(response: &Response<Bytes>) -> bool {
+    response.status().is_client_error()
+        && parse_object(response.body()).is_ok_and(|body| {
+            let error = body.member("error").and_then(|error| error.as_str());
+            error == Some("invalid_client")
+        })
 }
 
 /// Logs the malformed members of a token response that were ignored.

@@ -1,4 +1,4 @@
-//! Client authentication: the credentials of a request (RFC 6749 §2.3), and the methods that a server supports.
+//! Client authentication: the credentials of a request (RFC 6749 §2.3).
 
 use std::borrow::Cow;
 
@@ -8,102 +8,150 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use super::client::{Authentication, Client};
-use super::client_assertion::{self, ASSERTION_TYPE, AuthenticationContext};
-use crate::protocol::endpoint::ServerEndpoint;
+use super::client_assertion::{Assertion, AuthenticationContext, JWT_BEARER, JWT_SPIFFE, Key};
+use super::error::AuthenticationError;
+use crate::clock::Clock;
+use crate::protocol::ClientSecret;
 use crate::protocol::form::encode_component;
-use crate::protocol::metadata::MalformedMember;
-use crate::protocol::sanitize::listed;
-use crate::protocol::{ClientSecret, Metadata};
-use crate::random::RandomError;
 
 /// The form parameters of a request to the authorization server. They contain secrets.
 pub(crate) type FormParameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
-/// Why a client cannot use an endpoint of the metadata.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum EndpointError {
-    #[error("{reason}{}", setting_of(*.endpoint))]
-    Missing {
-        endpoint: ServerEndpoint,
-        reason: String,
-    },
-    #[error("{0}; `Client::with_unlisted_method` ignores the list")]
-    MalformedList(MalformedMember),
-    #[error(
-        "{list} of the metadata is {listed}, expected {method:?}; use another constructor of `Client`, or \
-         `Client::with_unlisted_method` if the list is wrong"
-    )]
-    Method {
-        list: &'static str,
-        listed: String,
-        method: &'static str,
-    },
-}
-
-/// Why a request cannot be authenticated. Nothing was sent.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum AuthenticationError {
-    /// Only an operator can correct it.
-    #[error("{0}")]
-    #[allow(dead_code, reason = "credentials that are read at use")]
-    Configuration(String),
-    /// The credential is not available at the moment.
-    #[error("{0}")]
-    #[allow(dead_code, reason = "credentials that are read at use")]
-    Unavailable(String),
-    #[error(transparent)]
-    Random(#[from] RandomError),
-}
-
-/// Names the setting that replaces a missing member.
-fn setting_of(endpoint: ServerEndpoint) -> &'static str {
-    match endpoint {
-        ServerEndpoint::Introspection => "; set it with `IntrospectionVerifier::with_endpoint`",
-        ServerEndpoint::Revocation => {
-            "; set it with `AuthorizationServer::with_revocation_endpoint`"
-        }
-        ServerEndpoint::Token | ServerEndpoint::UserInfo => {
-            "; set it with `AuthorizationServer::with_metadata`"
-        }
-    }
+/// How a request was authenticated.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    /// The value of the `Authorization` header. Otherwise the credentials are parameters.
+    pub(crate) header: Option<HeaderValue>,
+    /// The text that was read, if it may change.
+    changeable: Option<ClientSecret>,
 }
 
 impl Client {
-    /// Adds the client id and the credentials to a request: to `parameters`, or to the `Authorization` header, whose
-    /// value it returns. A request has credentials in one of the two (RFC 6749 §2.3), never in the URL.
+    /// Adds the client id and the credentials to a request: to `parameters`, or to the `Authorization` header. A request
+    /// has credentials in one of the two (RFC 6749 §2.3), never in the URL.
     ///
     /// Call it for every request, also when a request is retried: an assertion is valid once (RFC 7523 §3).
     pub(crate) async fn authenticate<'a>(
         &'a self,
         context: &AuthenticationContext<'_>,
         parameters: &mut FormParameters<'a>,
-    ) -> Result<Option<HeaderValue>, AuthenticationError> {
-        match &self.authentication {
+    ) -> Result<Credentials, AuthenticationError> {
+        let text = self.read_credential(&**context.clock).await?;
+        self.authenticate_with(text, context, parameters).await
+    }
+
+    /// Authenticates a request again after the server rejected `rejected` (`invalid_client`). Returns `None` if the
+    /// credential is still the same, or cannot be read.
+    ///
+    /// The first request used nothing up: the server authenticates the client before it looks at a code or a token
+    /// (RFC 6749 §3.2.1).
+    pub(crate) async fn authenticate_again<'a>(
+        &'a self,
+        rejected: &Credentials,
+        context: &AuthenticationContext<'_>,
+        parameters: &mut FormParameters<'a>,
+    ) -> Option<Credentials> {
+        let old = rejected.changeable.as_ref()?;
+        let new = self.read_credential(&**context.clock).await.ok()??;
+        if new == *old {
+            return None;
+        }
+        let again = self.authenticate_with(Some(new), context, parameters);
+        again.await.ok()
+    }
+
+    /// Returns an error if a secret, token or assertion cannot be read now.
+    pub(crate) async fn check_available(
+        &self,
+        clock: &dyn Clock,
+    ) -> Result<(), AuthenticationError> {
+        self.read_credential(clock).await.map(|_| ())
+    }
+
+    /// Reads and checks the text of the credential, for the methods that have one.
+    async fn read_credential(
+        &self,
+        clock: &dyn Clock,
+    ) -> Result<Option<ClientSecret>, AuthenticationError> {
+        let Some(source) = self.source() else {
+            return Ok(None);
+        };
+        let name = self.credential_name();
+        let text = source.read(clock, name).await?;
+        self.check_credential(&text).map_err(|reason| {
+            AuthenticationError::Configuration(format!("the {name} {source}: {reason}"))
+        })?;
+        Ok(Some(text))
+    }
+
+    async fn authenticate_with<'a>(
+        &'a self,
+        text: Option<ClientSecret>,
+        context: &AuthenticationContext<'_>,
+        parameters: &mut FormParameters<'a>,
+    ) -> Result<Credentials, AuthenticationError> {
+        let header = match (&self.authentication, &text) {
             // Without `client_id` in the body: the header has it, and servers reject a request that authenticates
             // twice (RFC 6749 §2.3).
-            Authentication::Basic(secret) => return Ok(Some(self.basic(secret))),
-            Authentication::BearerToken(token) => return Ok(Some(field("Bearer", token.expose()))),
-            _ => parameters.push(("client_id", Cow::Borrowed(&self.id))),
-        }
-        match &self.authentication {
-            Authentication::Post(secret) => {
-                parameters.push(("client_secret", Cow::Borrowed(secret.expose())));
+            (Authentication::Basic(_), Some(secret)) => Some(self.basic(secret)),
+            (Authentication::BearerToken(_), Some(token)) => Some(field("Bearer", token.expose())),
+            (_, text) => {
+                parameters.push(("client_id", Cow::Borrowed(&self.id)));
+                self.add_credential(text.as_ref(), context, parameters)
+                    .await?;
+                None
             }
-            Authentication::PrivateKeyJwt(key) => {
-                let audience = self.assertion_audience.as_deref();
-                let assertion = client_assertion::create(
-                    &self.id,
-                    key,
-                    audience.unwrap_or(context.issuer),
-                    self.has_typed_assertions,
-                    context,
-                )?;
-                parameters.push(("client_assertion_type", Cow::Borrowed(ASSERTION_TYPE)));
-                parameters.push(("client_assertion", Cow::Owned(assertion)));
+        };
+        let is_fixed = |client: &Self| client.source().is_none_or(|one| one.fixed().is_some());
+        Ok(Credentials {
+            header,
+            changeable: text.filter(|_| !is_fixed(self)),
+        })
+    }
+
+    /// Adds the credential of a method that sends it in the body.
+    async fn add_credential(
+        &self,
+        text: Option<&ClientSecret>,
+        context: &AuthenticationContext<'_>,
+        parameters: &mut FormParameters<'_>,
+    ) -> Result<(), AuthenticationError> {
+        let owned = |text: &ClientSecret| Cow::Owned(text.expose().to_owned());
+        let (assertion_type, assertion) = match (&self.authentication, text) {
+            (Authentication::Post(_), Some(secret)) => {
+                parameters.push(("client_secret", owned(secret)));
+                return Ok(());
             }
-            _ => {}
-        }
-        Ok(None)
+            (Authentication::SecretJwt(_), Some(secret)) => {
+                let key = Key::Secret(self.hmac_algorithm, secret);
+                (JWT_BEARER, self.assert(key, context).await?)
+            }
+            (Authentication::PrivateKeyJwt(key), _) => {
+                (JWT_BEARER, self.assert(Key::Private(key), context).await?)
+            }
+            (Authentication::FederatedAssertion(_), Some(assertion)) => match self.is_spiffe {
+                true => (JWT_SPIFFE, owned(assertion)),
+                false => (JWT_BEARER, owned(assertion)),
+            },
+            _ => return Ok(()),
+        };
+        parameters.push(("client_assertion_type", Cow::Borrowed(assertion_type)));
+        parameters.push(("client_assertion", assertion));
+        Ok(())
+    }
+
+    /// Returns a new client assertion.
+    async fn assert(
+        &self,
+        key: Key<'_>,
+        context: &AuthenticationContext<'_>,
+    ) -> Result<Cow<'static, str>, AuthenticationError> {
+        let assertion = Assertion {
+            client_id: &self.id,
+            audience: self.assertion_audience.as_deref().unwrap_or(context.issuer),
+            is_typed: self.has_typed_assertions,
+        };
+        assertion.sign(key, context).await.map(Cow::Owned)
     }
 
     /// Returns the value of the `Authorization` header. Id and secret are form-encoded first (RFC 6749 §2.3.1), so
@@ -115,81 +163,6 @@ impl Client {
             encode_component(secret.expose())
         ));
         field("Basic", &STANDARD.encode(user_pass.as_bytes()))
-    }
-
-    /// Returns the address of an endpoint of the metadata, unless the endpoint does not support the authentication
-    /// method of the client: the secret must not be sent then.
-    pub(crate) fn endpoint<'m>(
-        &self,
-        metadata: &'m Metadata,
-        endpoint: ServerEndpoint,
-    ) -> Result<&'m str, EndpointError> {
-        let url = metadata.endpoint(endpoint, self.has_certificate());
-        let url = url.ok_or_else(|| EndpointError::Missing {
-            endpoint,
-            reason: metadata.why_unusable(endpoint.name()),
-        })?;
-        self.check_method(metadata, endpoint)?;
-        Ok(url)
-    }
-
-    /// A server without a list, a client without credentials and one with a certificate are always accepted: servers
-    /// do not list these methods reliably.
-    fn check_method(
-        &self,
-        metadata: &Metadata,
-        endpoint: ServerEndpoint,
-    ) -> Result<(), EndpointError> {
-        let method = match &self.authentication {
-            Authentication::Basic(_) => "client_secret_basic",
-            Authentication::Post(_) => "client_secret_post",
-            Authentication::PrivateKeyJwt(_) => "private_key_jwt",
-            _ => return Ok(()),
-        };
-        if self.may_be_unlisted {
-            return Ok(());
-        }
-        let checked = metadata.require_well_formed(&[endpoint.auth_methods_name()]);
-        checked.map_err(EndpointError::MalformedList)?;
-        match metadata.auth_methods(endpoint) {
-            Some(all) if !all.iter().any(|one| one == method) => Err(EndpointError::Method {
-                list: endpoint.auth_methods_name(),
-                listed: listed(all.iter().map(String::as_str)),
-                method,
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns what an operator can try if the server rejected the credentials.
-    pub(crate) fn rejection_advice(&self) -> &'static str {
-        match &self.authentication {
-            Authentication::Basic(secret)
-                if encode_component(secret.expose()) != secret.expose()
-                    || encode_component(&self.id) != self.id =>
-            {
-                "; check the client id and secret. Form-encoding changes them, and some servers do not decode \
-                 them: try `Client::confidential_post`"
-            }
-            Authentication::Basic(_) => {
-                "; check the client id and secret, and whether the client is registered for client_secret_basic \
-                 (else `Client::confidential_post`)"
-            }
-            Authentication::Post(_) => {
-                "; check the client id and secret, and whether the client is registered for client_secret_post \
-                 (else `Client::confidential`)"
-            }
-            Authentication::PrivateKeyJwt(_) => {
-                "; check the client id, the registered key and its `kid`, and `Client::with_assertion_audience`"
-            }
-            Authentication::MutualTls => {
-                "; check the client id, and that the client of `with_http_client` presents the certificate"
-            }
-            Authentication::BearerToken(_) => "; check the bearer token and its expiry",
-            Authentication::None => {
-                "; check the client id, and whether the client is registered as public"
-            }
-        }
     }
 }
 
@@ -205,6 +178,7 @@ fn field(scheme: &'static str, credentials: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::system_clock;
     use crate::random::Random;
 
     #[tokio::test]
@@ -227,13 +201,14 @@ mod tests {
             let mut parameters = Vec::new();
             let context = AuthenticationContext {
                 issuer: "https://id.example.test",
-                now: 0,
+                clock: &system_clock(),
                 random: Random::system(),
             };
             let value = client
                 .authenticate(&context, &mut parameters)
                 .await
-                .unwrap();
+                .unwrap()
+                .header;
             let sent: Vec<_> = parameters
                 .iter()
                 .map(|(name, value)| (*name, &**value))

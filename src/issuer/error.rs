@@ -4,6 +4,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::random::RandomError;
+
 /// The error of a request to the authorization server that got no usable response.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -56,6 +58,19 @@ impl BackChannelError {
             false => Self::Transport(text),
         }
     }
+}
+
+/// Why a request cannot be authenticated. Nothing was sent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum AuthenticationError {
+    /// Only an operator can correct it.
+    #[error("{0}")]
+    Configuration(String),
+    /// The credential is not available at the moment.
+    #[error("{0}")]
+    Unavailable(String),
+    #[error(transparent)]
+    Random(#[from] RandomError),
 }
 
 /// Iterates over an error and its sources.

@@ -4,15 +4,21 @@
 //! the authorization server is unreachable. Concurrent requests share one fetch.
 //!
 //! - [`AuthorizationServer`] is the handle that layers are created from.
-//! - [`Client`] is the registration of this application, with its client authentication.
+//! - [`Client`] is the registration of this application, with its client authentication; [`CredentialSource`] is where
+//!   its secret comes from.
 //! - [`StaticKeys`] replaces the fetched key set.
 //! - [`Health`] is the state for a readiness probe.
 
+mod assertion_key;
 mod back_channel;
 mod client;
 mod client_assertion;
 mod client_authentication;
+mod client_check;
+mod client_methods;
+mod client_options;
 mod configure;
+mod credential_source;
 mod discovery;
 mod error;
 mod fapi2;
@@ -34,11 +40,15 @@ mod static_keys;
 #[cfg(test)]
 mod wycheproof;
 
+pub use crate::crypto::HmacAlgorithm;
+pub use assertion_key::{AssertionKey, RemoteSigner};
 pub(crate) use back_channel::{is_loopback, retry_after};
 pub use client::Client;
 pub(crate) use client_assertion::AuthenticationContext;
-pub(crate) use client_authentication::{AuthenticationError, EndpointError, FormParameters};
-pub(crate) use error::KeyError;
+pub(crate) use client_authentication::FormParameters;
+pub(crate) use client_methods::EndpointError;
+pub use credential_source::CredentialSource;
+pub(crate) use error::{AuthenticationError, KeyError};
 pub use error::{BackChannelError, Unavailable};
 pub(crate) use fetch_error::describe;
 pub use health::{Health, KeySetHealth};

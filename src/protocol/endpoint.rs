@@ -31,6 +31,15 @@ impl ServerEndpoint {
             Self::Revocation => "revocation_endpoint_auth_methods_supported",
         }
     }
+
+    /// Returns the name of the list of the algorithms of client assertions (RFC 8414 §2).
+    pub(crate) fn auth_algorithms_name(self) -> &'static str {
+        match self {
+            Self::Token | Self::UserInfo => "token_endpoint_auth_signing_alg_values_supported",
+            Self::Introspection => "introspection_endpoint_auth_signing_alg_values_supported",
+            Self::Revocation => "revocation_endpoint_auth_signing_alg_values_supported",
+        }
+    }
 }
 
 /// `mtls_endpoint_aliases`: the addresses for connections with a client certificate (RFC 8705 §5).

@@ -98,6 +98,7 @@
 //! | --- | --- |
 //! | an expired access token is refreshed | [`with_access_token_lifetime`](TestClient::with_access_token_lifetime), [`ManualClock::advance`], [`count_grant`](TestServer::count_grant) |
 //! | servers without rotation, with expiring refresh tokens or with fewer scopes work | [`without_rotation`](TestClient::without_rotation), [`with_refresh_token_lifetime`](TestClient::with_refresh_token_lifetime), [`with_refreshed_id_token`](TestClient::with_refreshed_id_token), [`with_refreshed_scopes`](TestClient::with_refreshed_scopes) |
+//! | a replaced client secret does not fail logins | [`add_secret`](TestClient::add_secret), [`add_client`](TestServer::add_client) |
 //! | a failing refresh does not affect logins | [`Fault::only_for`] |
 //! | concurrent requests during a refresh are handled | [`Fault::wait_for`], [`Fault::hold_response`], [`wait_for_grant`](TestServer::wait_for_grant) |
 //! | a logout revokes the tokens | [`refresh_tokens`](TestServer::refresh_tokens), [`access_tokens`](TestServer::access_tokens), [`revoked_tokens`](TestServer::revoked_tokens) |
@@ -111,6 +112,7 @@
 //! All state is kept in memory without limits, passwords in plain text. Keys may be shared between
 //! test servers.
 
+mod assertions;
 mod browser;
 mod browser_sessions;
 mod clock;

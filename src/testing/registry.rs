@@ -27,12 +27,20 @@ use crate::protocol::{ClientSecret, ScopeSet};
 #[must_use]
 pub struct TestClient {
     pub(super) id: String,
-    pub(super) secret: Option<ClientSecret>,
+    /// All are accepted.
+    pub(super) secrets: Vec<ClientSecret>,
     pub(super) authentication: ClientAuthentication,
-    /// Public keys for `private_key_jwt`.
+    /// Public keys of client assertions.
     pub(super) keys: Vec<Value>,
     /// Required `aud` of client assertions; `None` for the issuer.
     pub(super) assertion_audience: Option<String>,
+    /// Required `client_assertion_type`; `None` for that of RFC 7523.
+    pub(super) assertion_type: Option<String>,
+    /// Required `alg` of client assertions; `None` for any.
+    pub(super) assertion_algorithm: Option<String>,
+    pub(super) has_untyped_assertions: bool,
+    /// Who issues the client's federated assertions.
+    pub(super) federated: Option<FederatedIdentity>,
     pub(super) redirect_uris: Vec<String>,
     pub(super) post_logout_redirect_uris: Vec<String>,
     pub(super) scopes: ScopeSet,
@@ -43,6 +51,13 @@ pub struct TestClient {
     pub(super) refresh: RefreshRules,
     pub(super) backchannel_logout_uri: Option<String>,
     pub(super) frontchannel_logout_uri: Option<String>,
+}
+
+/// The issuer and subject of federated assertions.
+#[derive(Clone, Debug)]
+pub(super) struct FederatedIdentity {
+    pub(super) issuer: String,
+    pub(super) subject: String,
 }
 
 /// A grant type (RFC 6749 §1.3).
@@ -70,6 +85,10 @@ pub enum ClientAuthentication {
     Post,
     /// `private_key_jwt` (RFC 7523 §2.2).
     PrivateKeyJwt,
+    /// `client_secret_jwt` (OpenID Connect Core §9).
+    ClientSecretJwt,
+    /// An assertion of another issuer (RFC 7521 §4.2).
+    FederatedAssertion,
     /// `tls_client_auth` (RFC 8705 §2.1). The in-process server receives no certificate and checks the
     /// client id only.
     MutualTls,
@@ -106,6 +125,26 @@ impl TestClient {
         client
     }
 
+    /// Registers a client that authenticates with `client_secret_jwt` (OpenID Connect Core §9).
+    pub fn client_secret_jwt(id: &str, secret: &str) -> Self {
+        let client = Self::new(id, Some(ClientSecret::new(secret)));
+        client.with_authentication(ClientAuthentication::ClientSecretJwt)
+    }
+
+    /// Registers a client that authenticates with assertions about `subject` that another `issuer` signs with this key
+    /// (RFC 7521 §4.2), such as the service account tokens of Kubernetes. Their audience is the issuer of the server, and
+    /// they can be used again until they expire.
+    pub fn federated_assertion(id: &str, issuer: &str, subject: &str, public_jwk: Value) -> Self {
+        let mut client = Self::new(id, None);
+        client.authentication = ClientAuthentication::FederatedAssertion;
+        client.keys.push(public_jwk);
+        client.federated = Some(FederatedIdentity {
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+        });
+        client
+    }
+
     /// Registers a client that authenticates with a certificate (RFC 8705 §2.1). See
     /// [`ClientAuthentication::MutualTls`].
     pub fn mutual_tls(id: &str) -> Self {
@@ -119,10 +158,14 @@ impl TestClient {
             .for_each(|scope| scopes.insert(scope));
         Self {
             id: id.to_owned(),
-            secret,
+            secrets: secret.into_iter().collect(),
             authentication: ClientAuthentication::BasicOrPost,
             keys: Vec::new(),
             assertion_audience: None,
+            assertion_type: None,
+            assertion_algorithm: None,
+            has_untyped_assertions: false,
+            federated: None,
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
             scopes,
@@ -187,10 +230,10 @@ impl TestClient {
         self
     }
 
-    /// Sets the required `aud` of client assertions. Default: the issuer; some authorization servers
-    /// require the URL of their token endpoint instead.
-    pub fn with_assertion_audience(mut self, audience: &str) -> Self {
-        self.assertion_audience = Some(audience.to_owned());
+    /// Adds a secret, which is accepted beside the others, as while an application changes to a new one. To end that
+    /// time, [add](super::TestServer::add_client) a client of the same id with the new secret alone.
+    pub fn add_secret(mut self, secret: &str) -> Self {
+        self.secrets.push(ClientSecret::new(secret));
         self
     }
 
@@ -210,9 +253,11 @@ impl TestClient {
     pub(super) fn is_public(&self) -> bool {
         let by_key = matches!(
             self.authentication,
-            ClientAuthentication::PrivateKeyJwt | ClientAuthentication::MutualTls
+            ClientAuthentication::PrivateKeyJwt
+                | ClientAuthentication::FederatedAssertion
+                | ClientAuthentication::MutualTls
         );
-        self.secret.is_none() && !by_key
+        self.secrets.is_empty() && !by_key
     }
 }
 

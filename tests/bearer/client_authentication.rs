@@ -23,6 +23,8 @@ use crate::support::api::{self, AUDIENCE, ISSUER, Outcome, api, good, present};
 use crate::support::der::decode;
 use crate::support::logs::Logs;
 
+mod changed;
+
 const NOW: i64 = 1_800_000_000;
 const SECRET: &str = "s3cret";
 const CALLBACK: &str = "https://shop.example.com/auth/callback";
@@ -142,7 +144,7 @@ async fn a_client_authenticates_with_keys_of_every_type() {
         let (header, claims) = assertion(&request);
         assert_eq!(
             header,
-            json!({ "alg": algorithm.name(), "typ": "JWT", "kid": "key-1" }),
+            json!({ "alg": algorithm.name(), "typ": "client-authentication+jwt", "kid": "key-1" }),
             "7523-alg-a {name}"
         );
         assert_eq!(
@@ -159,7 +161,7 @@ async fn a_client_authenticates_with_keys_of_every_type() {
             "exp": NOW + 60,
             "jti": claims["jti"],
         });
-        assert_eq!(claims, expected, "7523-3-a 7523bis-4-a oidc-9-a {name}");
+        assert_eq!(claims, expected, "7523-3-a 10070-4-a oidc-9-a {name}");
     }
 }
 
@@ -182,25 +184,43 @@ async fn every_request_has_a_new_assertion() {
     assert_eq!(ids.len(), 20, "7523-3-b");
 }
 
+/// RFC 10070 §4, and the settings for servers that are older.
 #[tokio::test]
-async fn audience_and_type_of_assertions_are_configurable() {
+async fn audience_and_type_of_assertions_are_those_of_rfc_10070_unless_set() {
     let key = SigningKey::from_jwk(ED25519).unwrap();
     let endpoint = "https://id.example.test/token";
-    let client = TestClient::private_key_jwt("api", key.public_jwk());
-    let server = api::server().add_client(client.with_assertion_audience(endpoint));
-    let token = good(&server).opaque();
-    let plain = Client::private_key_jwt("api", key);
-    let api = api_as(&server, plain.clone());
-    let outcome = present(&api, &token).await.outcome();
-    assert_eq!(outcome, Outcome::Misconfigured);
-    let configured = plain
-        .with_assertion_audience(endpoint)
-        .with_typed_assertions();
-    let api = api_as(&server, configured);
-    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
-    let (header, claims) = assertion(sent_to(&server, Endpoint::Introspection).last().unwrap());
-    assert_eq!(header["typ"], "client-authentication+jwt", "7523bis-4-b");
-    assert_eq!(claims["aud"], endpoint);
+    let registered = || TestClient::private_key_jwt("api", key.public_jwk());
+    let client = || Client::private_key_jwt("api", key.clone());
+    let typed = "client-authentication+jwt";
+    for (registered, configured, audience, media_type) in [
+        (registered(), client(), ISSUER, typed),
+        (
+            registered().with_assertion_audience(endpoint),
+            client().with_assertion_audience(endpoint),
+            endpoint,
+            typed,
+        ),
+        (
+            registered().with_untyped_assertions(),
+            client().with_untyped_assertions(),
+            ISSUER,
+            "JWT",
+        ),
+    ] {
+        let is_default = (audience, media_type) == (ISSUER, typed);
+        let server = api::server().add_client(registered);
+        let token = good(&server).opaque();
+        let outcome = present(&api_as(&server, client()), &token).await.outcome();
+        assert_eq!(outcome == Outcome::Accepted, is_default, "10070-4-b");
+        let api = api_as(&server, configured);
+        assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+        let (header, claims) = assertion(sent_to(&server, Endpoint::Introspection).last().unwrap());
+        assert_eq!(
+            (&header["typ"], &claims["aud"]),
+            (&json!(media_type), &json!(audience)),
+            "10070-4-a 10070-4-b"
+        );
+    }
 }
 
 #[tokio::test]

@@ -6,9 +6,13 @@ use axum::{Extension, Router};
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 use tower_oauth::testing::{Browser, Page};
-use tower_oauth::{BearerLayer, Client, CookieKey, LoginLayer, ScopeLayer, Session, VerifiedToken};
+use tower_oauth::{
+    Algorithm, AuthorizationServer, BearerLayer, Client, CookieKey, LoginLayer, ScopeLayer,
+    Session, VerifiedToken,
+};
 
 use crate::provider::{Provider, SECRET};
+use crate::tls::Authority;
 
 const API: &str = "https://api.example/es256";
 
@@ -21,10 +25,20 @@ struct World {
 
 impl World {
     async fn new(client: Client, change: impl FnOnce(LoginLayer) -> LoginLayer) -> Self {
+        let with_provider = |provider: &Provider| (provider.authorization_server(), client);
+        Self::with(&[], with_provider, change).await
+    }
+
+    /// Starts the provider with more settings. `client` returns what depends on the provider.
+    async fn with(
+        settings: &[(&'static str, &str)],
+        client: impl FnOnce(&Provider) -> (AuthorizationServer, Client),
+        change: impl FnOnce(LoginLayer) -> LoginLayer,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let app = format!("http://{}", listener.local_addr().unwrap());
-        let provider = Provider::start(&[("APP", &app)]);
-        let server = provider.authorization_server();
+        let provider = Provider::start(&[&[("APP", &*app)], settings].concat());
+        let (server, client) = client(&provider);
         let redirect_uri = format!("{app}/auth/callback");
         let login = LoginLayer::new(
             &server,
@@ -115,7 +129,10 @@ async fn notes(token: VerifiedToken) -> String {
 }
 
 async fn signs_in_and_out(client: Client) {
-    let world = World::new(client, |login| login).await;
+    check_sign_in_and_out(World::new(client, |login| login).await).await;
+}
+
+async fn check_sign_in_and_out(world: World) {
     let page = world.sign_in("/account").await;
     assert_eq!(page.text(), "alice is \"Alice Example\"");
 
@@ -160,6 +177,69 @@ async fn the_code_flow_with_client_secret_post() {
 #[ignore = "needs oidc-provider: tests/interop/run"]
 async fn the_code_flow_as_a_public_client() {
     signs_in_and_out(Client::public("web-public")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn the_code_flow_with_client_secret_jwt() {
+    signs_in_and_out(Client::client_secret_jwt("web-csjwt", SECRET)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn the_code_flow_with_private_key_jwt_in_each_algorithm() {
+    for algorithm in [
+        Algorithm::Rs256,
+        Algorithm::Ps256,
+        Algorithm::Es256,
+        Algorithm::Es384,
+        Algorithm::EdDsa,
+    ] {
+        let client = |provider: &Provider| {
+            let id = format!("web-key-{}", algorithm.name().to_lowercase());
+            let client = Client::private_key_jwt(id, provider.client_key_for(algorithm));
+            (provider.authorization_server(), client)
+        };
+        let world = World::with(&[], client, |login| login).await;
+        let page = world.sign_in("/account").await;
+        assert_eq!(page.text(), "alice is \"Alice Example\"", "{algorithm}");
+    }
+}
+
+/// RFC 8705 §2.1, §5.
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn the_code_flow_with_a_tls_certificate() {
+    let authority = Authority::new();
+    let (listener, certificate) = (authority.server(), authority.certify("application"));
+    let settings = [
+        ("TLS_CERTIFICATE", &*listener.certificate),
+        ("TLS_KEY", &*listener.key),
+        ("TLS_CLIENT_CA", &*authority.pem()),
+    ];
+    let http = || {
+        let root = reqwest::Certificate::from_pem(authority.pem().as_bytes()).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([root]);
+        client.redirect(reqwest::redirect::Policy::none())
+    };
+    let identity = format!("{}{}", certificate.certificate, certificate.key);
+    let identity = reqwest::Identity::from_pem(identity.as_bytes()).unwrap();
+    for (http, is_certified) in [(http().identity(identity), true), (http(), false)] {
+        let client = |provider: &Provider| {
+            let server = provider.authorization_server();
+            let server = server.with_http_client(http.build().unwrap());
+            (server, Client::mutual_tls("web-mtls"))
+        };
+        let world = World::with(&settings, client, |login| login).await;
+        match is_certified {
+            true => check_sign_in_and_out(world).await,
+            false => {
+                let consent = world.ask_for_consent("/account").await;
+                let page = consent.form("").unwrap().submit().await.unwrap();
+                assert_eq!(page.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@
 //   TLS_CERTIFICATE, TLS_KEY   PEM; enable endpoints for clients with certificates
 //   TLS_CLIENT_CA              PEM; the CA of these certificates
 //
-// When it listens it prints one line, `READY {"issuer": …, "client_key": …}`: the issuer, and the private key
-// of the clients with `private_key_jwt`. All keys are generated at start, so a restart on the same port is a
+// When it listens it prints one line, `READY {"issuer": …, "client_keys": {…}}`: the issuer, and the private
+// keys of the clients with `private_key_jwt`. All keys are generated at start, so a restart on the same port is a
 // rotation without overlap. It ends with its standard input, so that it does not outlive its test. `gate.mjs`
 // has further controls for tests.
 import {
@@ -51,11 +51,26 @@ const keys = [
 ];
 const algorithms = keys.map(({ alg }) => alg);
 
-// The key of the clients with `private_key_jwt`.
-const clientKey = privateKey('ec', { namedCurve: 'P-256' });
-const clientJwks = {
-  keys: [{ ...createPublicKey(clientKey).export({ format: 'jwk' }), alg: 'ES256', use: 'sig', kid: 'client' }],
+// The keys of the clients with `private_key_jwt`, by algorithm. RSA keys take long to generate.
+const rsaClientKey = privateKey('rsa', { modulusLength: 2048 });
+const clientKeys = {
+  RS256: rsaClientKey,
+  PS256: rsaClientKey,
+  ES256: privateKey('ec', { namedCurve: 'P-256' }),
+  ES384: privateKey('ec', { namedCurve: 'P-384' }),
+  EdDSA: privateKey('ed25519'),
 };
+const jwksOf = (alg) => ({
+  keys: [{ ...createPublicKey(clientKeys[alg]).export({ format: 'jwk' }), alg, use: 'sig', kid: 'client' }],
+});
+const clientJwks = jwksOf('ES256');
+const byKey = (client_id, alg, more) => ({
+  client_id,
+  token_endpoint_auth_method: 'private_key_jwt',
+  token_endpoint_auth_signing_alg: alg,
+  jwks: jwksOf(alg),
+  ...more,
+});
 
 const signIn = {
   redirect_uris: [`${APP}/auth/callback`],
@@ -81,6 +96,18 @@ const clients = [
   confidential('web-post', 'client_secret_post', signIn),
   confidential('web-lasting', 'client_secret_basic', lasting),
   { client_id: 'web-public', token_endpoint_auth_method: 'none', ...signIn },
+  confidential('web-csjwt', 'client_secret_jwt', signIn),
+  ...algorithms.map((alg) => byKey(`web-key-${alg.toLowerCase()}`, alg, signIn)),
+  ...(TLS_KEY
+    ? [
+        {
+          client_id: 'web-mtls',
+          token_endpoint_auth_method: 'tls_client_auth',
+          tls_client_auth_subject_dn: 'CN=application',
+          ...signIn,
+        },
+      ]
+    : []),
   ...algorithms.map((alg) =>
     confidential(`web-${alg.toLowerCase()}`, 'client_secret_basic', {
       ...signIn,
@@ -95,6 +122,7 @@ const clients = [
   // Resource servers that introspect; the last two can receive signed responses.
   confidential('rs-basic', 'client_secret_basic', { ...service, grant_types: [] }),
   confidential('rs-post', 'client_secret_post', { ...service, grant_types: [] }),
+  confidential('rs-csjwt', 'client_secret_jwt', { ...service, grant_types: [] }),
   { client_id: 'rs-key', token_endpoint_auth_method: 'private_key_jwt', jwks: clientJwks, ...service, grant_types: [] },
   confidential('rs-signed', 'client_secret_basic', {
     ...service,
@@ -169,13 +197,29 @@ const provider = new Provider(issuer, {
   }),
   cookies: { keys: [randomUUID()] },
   pkce: { required: () => true },
+  clientAuthMethods: [
+    'client_secret_basic',
+    'client_secret_post',
+    'client_secret_jwt',
+    'private_key_jwt',
+    'none',
+    ...(forCertificates ? ['tls_client_auth'] : []),
+  ],
   enabledJWA: {
+    clientAuthSigningAlgValues: ['HS256', ...algorithms],
     idTokenSigningAlgValues: algorithms,
     introspectionSigningAlgValues: algorithms,
     dPoPSigningAlgValues: [...algorithms, 'Ed25519'],
   },
   ...(forCertificates && {
-    discovery: { mtls_endpoint_aliases: { token_endpoint: `${forCertificates}/token` } },
+    discovery: {
+      mtls_endpoint_aliases: {
+        token_endpoint: `${forCertificates}/token`,
+        introspection_endpoint: `${forCertificates}/token/introspection`,
+        revocation_endpoint: `${forCertificates}/token/revocation`,
+        userinfo_endpoint: `${forCertificates}/me`,
+      },
+    },
   }),
   features: {
     devInteractions: { enabled: true },
@@ -188,6 +232,10 @@ const provider = new Provider(issuer, {
     mTLS: {
       enabled: Boolean(forCertificates),
       certificateBoundAccessTokens: true,
+      tlsClientAuth: true,
+      certificateAuthorized: ({ socket }) => socket.authorized,
+      certificateSubjectMatches: ({ socket }, property, expected) =>
+        property === 'tls_client_auth_subject_dn' && `CN=${socket.getPeerCertificate().subject.CN}` === expected,
       getCertificate: ({ socket }) => {
         const certificate = socket.getPeerX509Certificate?.();
         return certificate && new X509Certificate(certificate.raw);
@@ -222,4 +270,4 @@ gate.watch(provider);
 handle = provider.callback();
 
 process.stdin.resume().on('end', () => process.exit());
-console.log(`READY ${JSON.stringify({ issuer, client_key: clientKey })}`);
+console.log(`READY ${JSON.stringify({ issuer, client_keys: clientKeys })}`);

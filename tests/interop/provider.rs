@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tower_oauth::{AuthorizationServer, SigningKey};
+use tower_oauth::{Algorithm, AuthorizationServer, SigningKey};
 
 /// The secret of all confidential clients, set in `provider.mjs`.
 pub const SECRET: &str = "interop-secret-0123456789abcdef-0123456789";
@@ -17,7 +17,7 @@ pub struct Provider {
     child: Child,
     settings: Vec<(&'static str, String)>,
     issuer: String,
-    client_key: String,
+    client_keys: serde_json::Value,
 }
 
 impl Provider {
@@ -31,7 +31,7 @@ impl Provider {
             child,
             settings,
             issuer: ready["issuer"].as_str().unwrap().to_owned(),
-            client_key: ready["client_key"].as_str().unwrap().to_owned(),
+            client_keys: ready["client_keys"].clone(),
         }
     }
 
@@ -41,7 +41,7 @@ impl Provider {
         let port = self.issuer.rsplit(':').next().unwrap().to_owned();
         let (child, ready) = spawn(&self.settings, &port);
         assert_eq!(ready["issuer"], self.issuer);
-        self.client_key = ready["client_key"].as_str().unwrap().to_owned();
+        self.client_keys = ready["client_keys"].clone();
         self.child = child;
     }
 
@@ -60,9 +60,14 @@ impl Provider {
 
     /// The key of the clients `rs-key` and `rs-key-signed`.
     pub fn client_key(&self) -> SigningKey {
-        SigningKey::from_pem(&self.client_key)
-            .unwrap()
-            .with_key_id("client")
+        self.client_key_for(Algorithm::Es256)
+    }
+
+    /// The key of the client `web-key-…` with this algorithm.
+    pub fn client_key_for(&self, algorithm: Algorithm) -> SigningKey {
+        let pem = self.client_keys[algorithm.name()].as_str().unwrap();
+        let key = SigningKey::from_pem(pem).unwrap().with_key_id("client");
+        key.with_algorithm(algorithm).unwrap()
     }
 
     /// Revokes an access token of the client `svc`.

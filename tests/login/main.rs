@@ -17,6 +17,7 @@ mod abandoned;
 mod authorization_servers;
 mod callback;
 mod certification;
+mod client_authentication;
 mod cross_site;
 mod error_pages;
 mod extractors;

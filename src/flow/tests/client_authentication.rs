@@ -1,12 +1,15 @@
 //! Which endpoint a client uses, and which authentication methods it may use there.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use super::support::{ISSUER, Server, code_of, sign_in};
 use crate::flow::Flow;
 use crate::flow::StartRequest;
 use crate::flow::tests::support::{Login, REDIRECT_URI};
-use crate::issuer::Client;
+use crate::issuer::{Client, CredentialSource};
+use crate::token::id_token::tests::signing_key;
 
 const LIST: &str = "token_endpoint_auth_methods_supported";
 
@@ -154,6 +157,19 @@ async fn a_rejected_client_reads_what_to_try() {
             Client::confidential_post("shop", "abc"),
             "`Client::confidential`",
         ),
+        (
+            Client::client_secret_jwt("shop", "a+b/c=, and more than thirty-two bytes"),
+            "`Client::with_hmac_algorithm`",
+        ),
+        (
+            Client::private_key_jwt("shop", signing_key(3)),
+            "`Client::with_untyped_assertions`",
+        ),
+        (
+            Client::federated_assertion("shop", "a.b.c"),
+            "federated credential",
+        ),
+        (Client::mutual_tls("shop"), "presents the certificate"),
         (Client::public("shop"), "registered as public"),
     ] {
         let server = Server::new();
@@ -164,6 +180,66 @@ async fn a_rejected_client_reads_what_to_try() {
         assert_eq!(error.code(), "client_refused");
         assert!(error.to_string().contains(advice), "{error}");
         assert!(!error.to_string().contains("a+b"), "{error}");
+    }
+}
+
+/// RFC 6749 §3.2.1: the server authenticates the client before it looks at the refresh token or revokes a token.
+#[tokio::test]
+async fn refreshes_and_revocations_are_repeated_only_with_a_changed_credential() {
+    const REJECTED: &str = r#"{"error":"invalid_client"}"#;
+    let changing = || {
+        let reads = AtomicUsize::new(0);
+        CredentialSource::from_fn(move || {
+            let read = reads.fetch_add(1, Ordering::Relaxed);
+            async move { Ok(format!("secret {read}")) }
+        })
+    };
+    let other = r#"{"error":"invalid_grant"}"#;
+    for (source, status, body, sent) in [
+        (changing(), 401, REJECTED, 2),
+        (changing(), 400, REJECTED, 2),
+        ("secret".into(), 401, REJECTED, 1),
+        // The server may have used the token before it failed.
+        (changing(), 500, REJECTED, 1),
+        (changing(), 401, "", 1),
+        (changing(), 400, other, 1),
+    ] {
+        let name = format!("{source:?} {status} {body}");
+        let server = Server::new();
+        server.set_metadata(&json!({ "revocation_endpoint": format!("{ISSUER}/revoke") }));
+        let login = Login::start(&server).await;
+        login.grant(&json!({}));
+        let record = login.call_back().await.unwrap();
+        let before = server.requests("/token").len();
+        let flow = server.flow_of(Client::confidential_post("shop", source));
+        server.answer_token_request(status, body);
+        assert!(flow.refresh(&record).await.is_err(), "{name}");
+        let requests = &server.forms("/token")[before..];
+        assert_eq!(requests.len(), sent, "{name}");
+        let value = |at: usize, name: &str| {
+            let parameter = requests[at].iter().find(|(found, _)| found == name);
+            parameter.map(|(_, value)| value.clone())
+        };
+        let last = sent - 1;
+        assert_eq!(
+            value(0, "refresh_token"),
+            value(last, "refresh_token"),
+            "{name}"
+        );
+        assert_eq!(
+            value(0, "client_secret") != value(last, "client_secret"),
+            sent == 2
+        );
+
+        server.answer_revocations(&[(status, body)]);
+        flow.revoke(&record).await;
+        let revoked = match sent {
+            // The refresh token twice, and the access token.
+            2 => 3,
+            // The first failure ends the attempt.
+            _ => 1,
+        };
+        assert_eq!(server.requests("/revoke").len(), revoked, "{name}");
     }
 }
 

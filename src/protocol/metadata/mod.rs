@@ -43,6 +43,9 @@ pub struct Metadata {
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
     revocation_endpoint_auth_methods_supported: Option<Vec<String>>,
+    token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    introspection_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    revocation_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
     mtls_endpoint_aliases: MtlsAliases,
     id_token_signing_alg_values_supported: Option<Vec<String>>,
     authorization_response_iss_parameter_supported: bool,
@@ -102,6 +105,12 @@ impl Metadata {
                 .list(ServerEndpoint::Introspection.auth_methods_name()),
             revocation_endpoint_auth_methods_supported: reader
                 .list(ServerEndpoint::Revocation.auth_methods_name()),
+            token_endpoint_auth_signing_alg_values_supported: reader
+                .list(ServerEndpoint::Token.auth_algorithms_name()),
+            introspection_endpoint_auth_signing_alg_values_supported: reader
+                .list(ServerEndpoint::Introspection.auth_algorithms_name()),
+            revocation_endpoint_auth_signing_alg_values_supported: reader
+                .list(ServerEndpoint::Revocation.auth_algorithms_name()),
             mtls_endpoint_aliases: MtlsAliases::read(&object),
             id_token_signing_alg_values_supported: reader
                 .list("id_token_signing_alg_values_supported"),
@@ -278,6 +287,21 @@ impl Metadata {
             ServerEndpoint::UserInfo => None,
         };
         listed.filter(|listed| !listed.is_empty())
+    }
+
+    /// Returns the algorithms of client assertions that the server lists for an endpoint.
+    pub(crate) fn auth_algorithms(&self, endpoint: ServerEndpoint) -> Option<&[String]> {
+        let listed = match endpoint {
+            ServerEndpoint::Token => &self.token_endpoint_auth_signing_alg_values_supported,
+            ServerEndpoint::Introspection => {
+                &self.introspection_endpoint_auth_signing_alg_values_supported
+            }
+            ServerEndpoint::Revocation => {
+                &self.revocation_endpoint_auth_signing_alg_values_supported
+            }
+            ServerEndpoint::UserInfo => &None,
+        };
+        listed.as_deref().filter(|listed| !listed.is_empty())
     }
 
     /// Returns the URLs that are set, with their names.

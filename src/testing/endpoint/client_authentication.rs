@@ -10,9 +10,8 @@ use super::super::parameters::RequestParameters;
 use super::super::registry::{ClientAuthentication, TestClient};
 use super::super::respond::{oauth_error, with_header};
 use super::super::server::{ServerState, TestServer};
-use crate::crypto::{Jwk, Jws, same_media_type};
+use super::client_assertion::verify_assertion;
 use crate::protocol::ClientSecret;
-use crate::protocol::json::{Json, Object, parse_object};
 
 /// Authenticates the client with its registered method.
 pub(super) fn authenticate(
@@ -55,15 +54,16 @@ pub(super) fn authenticate(
         ClientAuthentication::BasicOrPost => true,
         ClientAuthentication::Basic => by_header,
         ClientAuthentication::Post => !by_header,
-        ClientAuthentication::PrivateKeyJwt => false,
+        ClientAuthentication::PrivateKeyJwt
+        | ClientAuthentication::ClientSecretJwt
+        | ClientAuthentication::FederatedAssertion => false,
         // The in-process server receives no certificate.
         ClientAuthentication::MutualTls => true,
     };
     // A client without a registered secret must not send one: the request mixes up two clients.
-    let authenticated = match (&client.secret, &secret) {
-        (Some(expected), Some(secret)) => method_matches && expected == secret,
-        (None, None) => method_matches || client.is_public(),
-        _ => false,
+    let authenticated = match &secret {
+        Some(secret) => method_matches && client.secrets.contains(secret),
+        None => client.secrets.is_empty() && (method_matches || client.is_public()),
     };
     let client = client.clone();
     authenticated.then_some(client).ok_or_else(invalid_client)
@@ -117,73 +117,4 @@ fn invalid_request(description: &str) -> Box<Response<Bytes>> {
         "invalid_request",
         description,
     ))
-}
-
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// The longest accepted lifetime of an assertion, in seconds.
-const MAX_ASSERTION_LIFETIME: f64 = 300.0;
-
-/// Returns the client if the assertion is valid and has not been used before.
-fn verify_assertion(
-    server: &TestServer,
-    state: &mut ServerState,
-    form: &RequestParameters,
-    assertion: &str,
-) -> Option<TestClient> {
-    if form.value("client_assertion_type") != Some(ASSERTION_TYPE) {
-        return None;
-    }
-    let jws = Jws::read(assertion).ok()?;
-    let type_matches = jws.media_type().is_none_or(|typ| {
-        same_media_type(typ, "JWT") || same_media_type(typ, "client-authentication+jwt")
-    });
-    let claims = parse_object(jws.payload()).ok()?;
-    let id = claims.string("iss").ok()??;
-    let id_matches = form
-        .value("client_id")
-        .is_none_or(|client_id| client_id == id);
-    let client = state.client(id)?.clone();
-    let registered = client.authentication == ClientAuthentication::PrivateKeyJwt;
-    if !(type_matches && id_matches && registered && signed_by(&client, &jws)) {
-        return None;
-    }
-    let audience = client.assertion_audience.as_deref();
-    let audience_matches = claims.member("aud").and_then(Json::as_str)
-        == Some(audience.unwrap_or_else(|| server.issuer()));
-    if !audience_matches || claims.string("sub").ok()? != Some(id) || !is_unexpired(server, &claims)
-    {
-        return None;
-    }
-    // RFC 7523 §3: an assertion is accepted once.
-    let jti = claims.string("jti").ok()??;
-    state
-        .assertions
-        .insert(format!("{id} {jti}"))
-        .then_some(client)
-}
-
-fn signed_by(client: &TestClient, jws: &Jws<'_>) -> bool {
-    client.keys.iter().any(|jwk| {
-        let text = jwk.to_string();
-        let Ok(jwk) = parse_object(text.as_bytes()) else {
-            return false;
-        };
-        let Ok(key) = Jwk::read(&jwk) else {
-            return false;
-        };
-        let kid_matches = jws.key_id().is_none() || jws.key_id() == key.key_id();
-        kid_matches
-            && key
-                .for_algorithm(jws.algorithm())
-                .is_some_and(|key| jws.verify(key))
-    })
-}
-
-#[allow(clippy::as_conversions, clippy::cast_precision_loss)]
-fn is_unexpired(server: &TestServer, claims: &Object<'_>) -> bool {
-    let now = server.clock().unix_seconds() as f64;
-    let time = |name| claims.member(name).and_then(Json::as_number);
-    time("exp").is_some_and(|exp| exp > now && exp <= now + MAX_ASSERTION_LIFETIME)
-        && time("iat").is_none_or(|iat| iat <= now)
 }

@@ -27,7 +27,19 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
     });
     let rest = json!({
         "token_endpoint_auth_methods_supported":
-            ["client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "none"],
+            [
+                "client_secret_basic",
+                "client_secret_post",
+                "client_secret_jwt",
+                "private_key_jwt",
+                "spiffe_jwt",
+                "tls_client_auth",
+                "none",
+            ],
+        "token_endpoint_auth_signing_alg_values_supported": [
+            "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
+            "ES384", "EdDSA",
+        ],
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": ["none", "login", "consent"],
         "authorization_response_iss_parameter_supported": true,

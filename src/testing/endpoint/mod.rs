@@ -1,6 +1,7 @@
 //! The endpoints of the test server. Each handler maps a request and the server's state to a response.
 
 mod authorization;
+mod client_assertion;
 mod client_authentication;
 mod discovery;
 mod end_session;

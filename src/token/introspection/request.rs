@@ -46,11 +46,7 @@ pub(super) async fn introspect(
             url.map_err(|error| IntrospectionFailure::Configuration(error.to_string()))?
         }
     };
-    let response = settings
-        .server
-        .send(build(settings, url, token).await?)
-        .await;
-    let response = response.map_err(|error| IntrospectionFailure::no_response(url, &error))?;
+    let response = send(settings, url, token).await?;
     let body = body(settings, &response)?;
     // A plain response to a request for a signed one would be a downgrade (RFC 9701 §5).
     let expected = response_media_type(settings);
@@ -67,25 +63,50 @@ pub(super) async fn introspect(
     }
 }
 
-/// Builds the request. The token is sent in the body: a URL would end up in access logs.
-async fn build(
+/// Sends the request, once more if the server rejected a credential that has changed since. The token is sent in the
+/// body: a URL would end up in access logs.
+async fn send(
     settings: &Settings,
     url: &str,
     token: &AccessToken,
-) -> Result<Request<Bytes>, IntrospectionFailure> {
-    let mut parameters: FormParameters<'_> = vec![
+) -> Result<Response<Bytes>, IntrospectionFailure> {
+    let parameters: FormParameters<'_> = vec![
         ("token", Cow::Borrowed(token.expose())),
         ("token_type_hint", Cow::Borrowed("access_token")),
     ];
     let context = AuthenticationContext {
         issuer: settings.server.issuer(),
-        now: unix_seconds(&**settings.server.clock()),
+        clock: settings.server.clock(),
         random: Random::system(),
     };
-    let credentials = settings
-        .client
-        .authenticate(&context, &mut parameters)
-        .await?;
+    let mut authenticated = parameters.clone();
+    let credentials = settings.client.authenticate(&context, &mut authenticated);
+    let credentials = credentials.await?;
+    let header = credentials.header.clone();
+    let response = send_once(settings, url, authenticated, header).await?;
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return Ok(response);
+    }
+    let mut authenticated = parameters;
+    let client = &settings.client;
+    let again = client.authenticate_again(&credentials, &context, &mut authenticated);
+    let Some(credentials) = again.await else {
+        return Ok(response);
+    };
+    tracing::info!(
+        name: "client_credential_replaced", target: "tower_oauth::bearer",
+        issuer = settings.server.issuer(), client_id = client.id(), endpoint = url,
+        "the authorization server rejected the client; sending the request once more with the changed credential"
+    );
+    send_once(settings, url, authenticated, credentials.header).await
+}
+
+async fn send_once(
+    settings: &Settings,
+    url: &str,
+    parameters: FormParameters<'_>,
+    credentials: Option<HeaderValue>,
+) -> Result<Response<Bytes>, IntrospectionFailure> {
     let mut request = Request::post(url)
         .header(
             CONTENT_TYPE,
@@ -98,13 +119,12 @@ async fn build(
     if let Some(credentials) = credentials {
         request = request.header(AUTHORIZATION, credentials);
     }
-    request
-        .body(Bytes::from(form::encode(parameters)))
-        .map_err(|_| {
-            IntrospectionFailure::InvalidResponse(
-                "the introspection endpoint is not a URL".to_owned(),
-            )
-        })
+    let request = request.body(Bytes::from(form::encode(parameters)));
+    let request = request.map_err(|_| {
+        IntrospectionFailure::InvalidResponse("the introspection endpoint is not a URL".to_owned())
+    })?;
+    let response = settings.server.send(request).await;
+    response.map_err(|error| IntrospectionFailure::no_response(url, &error))
 }
 
 /// Returns the media type that the response must have.

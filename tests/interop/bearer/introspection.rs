@@ -41,6 +41,10 @@ async fn opaque_tokens_are_introspected_by_secret_and_by_assertion() {
         ("basic", Client::confidential("rs-basic", SECRET)),
         ("post", Client::confidential_post("rs-post", SECRET)),
         (
+            "client_secret_jwt",
+            Client::client_secret_jwt("rs-csjwt", SECRET),
+        ),
+        (
             "private_key_jwt",
             Client::private_key_jwt("rs-key", provider.client_key()),
         ),

@@ -59,7 +59,12 @@ async fn clients_that_authenticate_in_other_ways() {
         .attribute("use.jwks.string", "true")
         .attribute("jwks.string", &key_set)
         .attribute("token.endpoint.auth.signing.alg", "ES256");
+    // Keycloak requires as many bytes as the hash has.
+    let by_secret = KeycloakClient::new("by-secret-jwt")
+        .set("clientAuthenticatorType", "client-secret-jwt")
+        .attribute("token.endpoint.auth.signing.alg", "HS256");
     let clients = [
+        Client::client_secret_jwt("by-secret-jwt", SECRET),
         Client::confidential_post("web", SECRET),
         Client::public("public"),
         Client::private_key_jwt("by-key", key),
@@ -67,6 +72,10 @@ async fn clients_that_authenticate_in_other_ways() {
     ];
     for keys in Keys::BOTH {
         Realm::shared(keys).await.add_client(by_key.clone()).await;
+        Realm::shared(keys)
+            .await
+            .add_client(by_secret.clone())
+            .await;
         for client in &clients {
             let realm = Realm::shared(keys).await;
             signs_in_and_out(realm, client.clone(), Mode::Store).await;

@@ -1,0 +1,243 @@
+//! The key of `private_key_jwt`: in this process, or in a service that signs.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use serde_json::{Value, json};
+
+use super::credential_source::CREDENTIAL_TIMEOUT;
+use super::error::AuthenticationError;
+use crate::clock::{Clock, within};
+use crate::crypto::{Algorithm, SigningKey, UnsignedJws};
+use crate::protocol::sanitize::{log_safe, without_secrets};
+use crate::random::RandomError;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type SignFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send + 'a>>;
+
+/// Signs client assertions with a key that is not in this process: a key management service, or a hardware module.
+///
+/// For [`Client::private_key_jwt`](crate::Client::private_key_jwt). It is called for each request to the authorization
+/// server. An error, a panic, and more than 5 seconds are outages: the request is not sent, and the caller gets 503. The
+/// text of the error is logged.
+///
+/// ```
+/// use std::error::Error;
+/// use tower_oauth::issuer::RemoteSigner;
+/// use tower_oauth::{Algorithm, Client};
+///
+/// struct Kms {
+///     // The client of the key management service.
+/// }
+///
+/// impl RemoteSigner for Kms {
+///     fn algorithm(&self) -> Algorithm {
+///         Algorithm::Es256
+///     }
+///     fn key_id(&self) -> Option<String> {
+///         Some("2027-01".into())
+///     }
+///     async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+///         // Call the service here. Convert a DER signature to R and S.
+/// #       let _ = message;
+///         Err("the service is not reachable".into())
+///     }
+/// }
+///
+/// let client = Client::private_key_jwt("shop", Kms {});
+/// ```
+pub trait RemoteSigner: Send + Sync + 'static {
+    /// Returns the algorithm of the signatures.
+    fn algorithm(&self) -> Algorithm;
+
+    /// Returns the key id (`kid`) under which the key is registered at the authorization server. Default: none.
+    fn key_id(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns the signature of `message`, in the format of [RFC 7518 §3]. The message is not hashed yet.
+    ///
+    /// A signature of an elliptic curve is R and S with their full lengths (64 bytes for ES256), not DER. Only the length
+    /// is checked here.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that the key cannot be used at the moment.
+    ///
+    /// [RFC 7518 §3]: https://www.rfc-editor.org/rfc/rfc7518#section-3
+    fn sign(
+        &self,
+        message: &[u8],
+    ) -> impl Future<Output = Result<Vec<u8>, Box<dyn Error + Send + Sync>>> + Send;
+}
+
+/// [`RemoteSigner`] as a trait object.
+trait DynSigner: Send + Sync {
+    fn algorithm(&self) -> Algorithm;
+    fn key_id(&self) -> Option<String>;
+    fn sign<'a>(&'a self, message: &'a [u8]) -> SignFuture<'a>;
+}
+
+impl<T: RemoteSigner> DynSigner for T {
+    fn algorithm(&self) -> Algorithm {
+        RemoteSigner::algorithm(self)
+    }
+
+    fn key_id(&self) -> Option<String> {
+        RemoteSigner::key_id(self)
+    }
+
+    fn sign<'a>(&'a self, message: &'a [u8]) -> SignFuture<'a> {
+        Box::pin(RemoteSigner::sign(self, message))
+    }
+}
+
+/// The key that signs client assertions: a [`SigningKey`], or a [`RemoteSigner`].
+///
+/// Both convert into it. Cloning is cheap.
+#[derive(Clone)]
+pub struct AssertionKey(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Local(SigningKey),
+    Remote(Arc<dyn DynSigner>),
+}
+
+impl AssertionKey {
+    pub(super) fn algorithm(&self) -> Algorithm {
+        match &self.0 {
+            Kind::Local(key) => key.algorithm(),
+            Kind::Remote(signer) => signer.algorithm(),
+        }
+    }
+
+    /// Returns a JWS in compact serialization.
+    pub(super) async fn sign(
+        &self,
+        media_type: &str,
+        claims: &Value,
+        clock: &dyn Clock,
+    ) -> Result<String, AuthenticationError> {
+        let signer = match &self.0 {
+            Kind::Local(key) => return Ok(key.sign(media_type, claims).ok_or(RandomError)?),
+            Kind::Remote(signer) => &**signer,
+        };
+        let mut header = json!({ "alg": signer.algorithm().name(), "typ": media_type });
+        if let Some(key_id) = signer.key_id() {
+            header["kid"] = key_id.into();
+        }
+        let jws = UnsignedJws::new(&header.to_string(), &claims.to_string());
+        let signature = sign_remotely(signer, jws.signing_input(), clock).await?;
+        Ok(jws.with_signature(&signature))
+    }
+}
+
+async fn sign_remotely(
+    signer: &dyn DynSigner,
+    message: &[u8],
+    clock: &dyn Clock,
+) -> Result<Vec<u8>, AuthenticationError> {
+    let outage =
+        |reason: &str| AuthenticationError::Unavailable(format!("the remote signer: {reason}"));
+    let signing = AssertUnwindSafe(async { signer.sign(message).await });
+    let signature = match within(clock, CREDENTIAL_TIMEOUT, signing.catch_unwind()).await {
+        Some(Ok(Ok(signature))) => signature,
+        Some(Ok(Err(error))) => {
+            return Err(outage(&log_safe(&without_secrets(&error.to_string()))));
+        }
+        Some(Err(_)) => return Err(outage("it panicked")),
+        None => return Err(outage("it took longer than 5 seconds")),
+    };
+    let algorithm = signer.algorithm();
+    match signature_length_error(algorithm, signature.len()) {
+        None => Ok(signature),
+        Some(expected) => Err(AuthenticationError::Configuration(format!(
+            "the remote signer returned a signature of {} bytes, expected {expected} for {algorithm}",
+            signature.len()
+        ))),
+    }
+}
+
+/// Returns the expected length, unless a signature may have this length (RFC 7518 §3.3 to §3.5, RFC 8037 §3.1).
+fn signature_length_error(algorithm: Algorithm, length: usize) -> Option<&'static str> {
+    let (is_valid, expected) = match algorithm {
+        Algorithm::Es256 => (length == 64, "64 (R and S of 32 bytes each, not DER)"),
+        Algorithm::Es384 => (length == 96, "96 (R and S of 48 bytes each, not DER)"),
+        Algorithm::EdDsa => (length == 64, "64"),
+        Algorithm::Rs256
+        | Algorithm::Rs384
+        | Algorithm::Rs512
+        | Algorithm::Ps256
+        | Algorithm::Ps384
+        | Algorithm::Ps512 => (
+            (256..=1024).contains(&length),
+            "256 to 1024 (the length of the modulus)",
+        ),
+    };
+    (!is_valid).then_some(expected)
+}
+
+impl From<SigningKey> for AssertionKey {
+    fn from(key: SigningKey) -> Self {
+        Self(Kind::Local(key))
+    }
+}
+
+impl<T: RemoteSigner> From<T> for AssertionKey {
+    fn from(signer: T) -> Self {
+        Self(Kind::Remote(Arc::new(signer)))
+    }
+}
+
+/// Omits the key itself.
+impl fmt::Debug for AssertionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Local(key) => key.fmt(f),
+            Kind::Remote(_) => f.write_str("RemoteSigner(..)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_has_the_length_of_its_algorithm() {
+        for (algorithm, valid, invalid) in [
+            // DER of P-256 has 70 to 72 bytes.
+            (
+                Algorithm::Es256,
+                &[64][..],
+                &[0, 32, 63, 70, 71, 72, 96][..],
+            ),
+            (Algorithm::Es384, &[96], &[0, 64, 102, 104]),
+            (Algorithm::EdDsa, &[64], &[0, 32, 63, 65]),
+            (
+                Algorithm::Rs256,
+                &[256, 384, 512, 1024],
+                &[0, 64, 128, 255, 1025],
+            ),
+            (Algorithm::Ps512, &[256, 512], &[0, 64]),
+        ] {
+            for length in valid {
+                assert_eq!(
+                    signature_length_error(algorithm, *length),
+                    None,
+                    "{algorithm} {length}"
+                );
+            }
+            for length in invalid {
+                let error = signature_length_error(algorithm, *length);
+                assert!(error.is_some(), "{algorithm} {length}");
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Where the credential of a client comes from: a fixed text, a file, or a function of the application.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::future::Future;
+use std::io::Read as _;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use zeroize::Zeroizing;
+
+use super::error::AuthenticationError;
+use crate::clock::{Clock, within};
+use crate::protocol::ClientSecret;
+use crate::protocol::sanitize::{log_safe, without_secrets};
+
+/// How long a file or a function may take.
+pub(super) const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The maximum length of a file in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type ReadFuture = Pin<Box<dyn Future<Output = Result<ClientSecret, BoxError>> + Send>>;
+
+/// The source of a client secret, bearer token or client assertion: a fixed text, a file, or a function.
+///
+/// A file or a function is read when a request to the authorization server needs the credential, so a replaced secret is
+/// used by the next request, without a restart. If the authorization server rejects the credential (`invalid_client`)
+/// and the source then returns another one, the request is sent once more with it. Nothing was used up by the first
+/// request: client authentication comes before everything else ([RFC 6749 §3.2.1]).
+///
+/// If the credential cannot be read, or the file is empty, the request to the authorization server is not sent; the
+/// caller gets 503 and the log has the path and the reason. A source has 5 seconds.
+///
+/// ```
+/// use tower_oauth::{Client, CredentialSource};
+///
+/// // Fixed for the life of the process.
+/// let client = Client::confidential("shop", "a secret from the environment");
+/// // A mounted secret of Kubernetes or Docker.
+/// let client = Client::confidential("shop", CredentialSource::file("/run/secrets/shop"));
+/// // A secret manager.
+/// let vault = std::sync::Arc::new(tokio::sync::RwLock::new(String::from("secret")));
+/// let source = CredentialSource::from_fn(move || {
+///     let vault = vault.clone();
+///     async move { Ok(vault.read().await.clone()) }
+/// });
+/// let client = Client::confidential("shop", source);
+/// ```
+///
+/// [RFC 6749 §3.2.1]: https://www.rfc-editor.org/rfc/rfc6749#section-3.2.1
+#[derive(Clone)]
+pub struct CredentialSource(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Fixed(ClientSecret),
+    File(Arc<Path>),
+    Function(Arc<dyn Fn() -> ReadFuture + Send + Sync>),
+}
+
+impl CredentialSource {
+    /// Creates a source that reads a file of at most 64 KiB of UTF-8. One line break at its end is removed.
+    ///
+    /// Replace the file by renaming another one to its path, or by a symbolic link as Kubernetes does: a file that is
+    /// written in place can be read while it is empty. The file need not exist when the client is created.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Kind::File(path.into().into()))
+    }
+
+    /// Creates a source that calls `function`. It should cache: it is called for each request to the authorization
+    /// server, by concurrent requests at the same time, and once more after a rejected credential.
+    ///
+    /// An error, a panic, and more than 5 seconds are outages. The text of the error is logged, so it must not contain
+    /// the credential.
+    pub fn from_fn<F, R, S>(function: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<S, Box<dyn Error + Send + Sync>>> + Send + 'static,
+        S: Into<ClientSecret>,
+    {
+        Self(Kind::Function(Arc::new(move || {
+            let credential = function();
+            Box::pin(async move { credential.await.map(Into::into) })
+        })))
+    }
+
+    /// Returns the text, if it never changes.
+    pub(super) fn fixed(&self) -> Option<&ClientSecret> {
+        match &self.0 {
+            Kind::Fixed(text) => Some(text),
+            Kind::File(_) | Kind::Function(_) => None,
+        }
+    }
+
+    /// Reads the credential. An empty one is an outage: a file that is written at the moment is empty.
+    pub(super) async fn read(
+        &self,
+        clock: &dyn Clock,
+        what: &str,
+    ) -> Result<ClientSecret, AuthenticationError> {
+        if let Kind::Fixed(text) = &self.0 {
+            return Ok(text.clone());
+        }
+        let outage =
+            |reason: &str| AuthenticationError::Unavailable(format!("the {what} {self}: {reason}"));
+        let read = AssertUnwindSafe(async {
+            match &self.0 {
+                Kind::Fixed(text) => Ok(text.clone()),
+                Kind::File(path) => read_in_background(Arc::clone(path)).await,
+                Kind::Function(function) => function()
+                    .await
+                    .map_err(|error| log_safe(&without_secrets(&error.to_string()))),
+            }
+        });
+        match within(clock, CREDENTIAL_TIMEOUT, read.catch_unwind()).await {
+            Some(Ok(Ok(credential))) if credential.expose().is_empty() => {
+                Err(outage("it is empty"))
+            }
+            Some(Ok(Ok(credential))) => Ok(credential),
+            Some(Ok(Err(reason))) => Err(outage(&reason)),
+            Some(Err(_)) => Err(outage("it panicked")),
+            None => Err(outage("it took longer than 5 seconds")),
+        }
+    }
+}
+
+/// Names the source in a sentence: "from the file …", "from a function".
+impl fmt::Display for CredentialSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Fixed(_) => f.write_str("in the configuration"),
+            Kind::File(path) => write!(f, "from the file {path:?}"),
+            Kind::Function(_) => f.write_str("from the function of `CredentialSource::from_fn`"),
+        }
+    }
+}
+
+/// Omits a fixed text.
+impl fmt::Debug for CredentialSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Fixed(_) => f.write_str("CredentialSource(..)"),
+            Kind::File(path) => write!(f, "CredentialSource({path:?})"),
+            Kind::Function(_) => f.write_str("CredentialSource(function)"),
+        }
+    }
+}
+
+impl From<ClientSecret> for CredentialSource {
+    fn from(text: ClientSecret) -> Self {
+        Self(Kind::Fixed(text))
+    }
+}
+
+impl From<String> for CredentialSource {
+    fn from(text: String) -> Self {
+        ClientSecret::from(text).into()
+    }
+}
+
+impl From<&str> for CredentialSource {
+    fn from(text: &str) -> Self {
+        ClientSecret::from(text).into()
+    }
+}
+
+/// Reads a file on a thread that may block.
+async fn read_in_background(path: Arc<Path>) -> Result<ClientSecret, String> {
+    let read = tokio::task::spawn_blocking(move || read_file(&path));
+    read.await
+        .unwrap_or_else(|_| Err("reading was cancelled".to_owned()))
+}
+
+fn read_file(path: &Path) -> Result<ClientSecret, String> {
+    // Opening a named pipe would wait for a writer. A symbolic link is followed.
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
+    let length = read.map_err(|error| error.to_string())?;
+    if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
+        return Err("it is longer than 64 KiB".to_owned());
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    Ok(ClientSecret::new(line.strip_suffix('\r').unwrap_or(line)))
+}
