@@ -118,14 +118,7 @@ impl Flow {
     /// Returns the token endpoint, if it supports the authentication method of the client.
     pub(super) fn token_endpoint<'m>(&self, metadata: &'m Metadata) -> Result<&'m str, FlowError> {
         let endpoint = self.client.endpoint(metadata, ServerEndpoint::Token);
-        endpoint.map_err(|error| {
-            let code = match error {
-                EndpointError::Missing { .. } => "no_token_endpoint",
-                EndpointError::MalformedList(_) => "metadata_malformed",
-                EndpointError::Method { .. } => "client_authentication_unsupported",
-            };
-            FlowError::new(FlowErrorKind::Configuration, code, error.to_string())
-        })
+        endpoint.map_err(|error| endpoint_error(&error, "no_token_endpoint"))
     }
 
     /// Returns when the access token and the refresh token of a response expire. Without `expires_in`, the lifetime
@@ -142,6 +135,16 @@ impl Flow {
             tokens.refresh_expires_in.map(after),
         )
     }
+}
+
+/// Converts the reason why an endpoint cannot be used; `missing` is the code if there is none.
+pub(super) fn endpoint_error(error: &EndpointError, missing: &'static str) -> FlowError {
+    let code = match error {
+        EndpointError::Missing { .. } => missing,
+        EndpointError::MalformedList(_) => "metadata_malformed",
+        EndpointError::Method { .. } => "client_authentication_unsupported",
+    };
+    FlowError::new(FlowErrorKind::Configuration, code, error.to_string())
 }
 
 /// Logs the malformed members of a token response that were ignored.

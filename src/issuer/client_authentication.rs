@@ -17,7 +17,7 @@ use crate::protocol::{ClientSecret, Metadata};
 use crate::random::RandomError;
 
 /// The form parameters of a request to the authorization server. They contain secrets.
-pub(crate) type FormParameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
+pub(crate) type FormParameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// Why a client cannot use an endpoint of the metadata.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -62,7 +62,9 @@ fn setting_of(endpoint: ServerEndpoint) -> &'static str {
         ServerEndpoint::Revocation => {
             "; set it with `AuthorizationServer::with_revocation_endpoint`"
         }
-        ServerEndpoint::Token | ServerEndpoint::UserInfo => {
+        ServerEndpoint::Token
+        | ServerEndpoint::UserInfo
+        | ServerEndpoint::PushedAuthorizationRequest => {
             "; set it with `AuthorizationServer::with_metadata`"
         }
     }
@@ -104,6 +106,14 @@ impl Client {
             _ => {}
         }
         Ok(None)
+    }
+
+    /// Returns whether requests have the client id in the `Authorization` header and not in the body.
+    pub(crate) fn has_id_in_header(&self) -> bool {
+        matches!(
+            self.authentication,
+            Authentication::Basic(_) | Authentication::BearerToken(_)
+        )
     }
 
     /// Returns the value of the `Authorization` header. Id and secret are form-encoded first (RFC 6749 §2.3.1), so
