@@ -31,6 +31,9 @@ pub struct TestClient {
     pub(super) authentication: ClientAuthentication,
     /// Public keys for `private_key_jwt`.
     pub(super) keys: Vec<Value>,
+    /// Further public keys, for signed authorization requests.
+    pub(super) request_keys: Vec<Value>,
+    pub(super) requires_pushed_requests: bool,
     /// Required `aud` of client assertions; `None` for the issuer.
     pub(super) assertion_audience: Option<String>,
     pub(super) redirect_uris: Vec<String>,
@@ -122,6 +125,8 @@ impl TestClient {
             secret,
             authentication: ClientAuthentication::BasicOrPost,
             keys: Vec::new(),
+            request_keys: Vec::new(),
+            requires_pushed_requests: false,
             assertion_audience: None,
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),

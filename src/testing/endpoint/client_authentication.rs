@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
+use serde_json::Value;
 
 use super::super::parameters::RequestParameters;
 use super::super::registry::{ClientAuthentication, TestClient};
@@ -145,7 +146,7 @@ fn verify_assertion(
         .is_none_or(|client_id| client_id == id);
     let client = state.client(id)?.clone();
     let registered = client.authentication == ClientAuthentication::PrivateKeyJwt;
-    if !(type_matches && id_matches && registered && signed_by(&client, &jws)) {
+    if !(type_matches && id_matches && registered && signed_by(&client.keys, &jws)) {
         return None;
     }
     let audience = client.assertion_audience.as_deref();
@@ -163,8 +164,9 @@ fn verify_assertion(
         .then_some(client)
 }
 
-fn signed_by(client: &TestClient, jws: &Jws<'_>) -> bool {
-    client.keys.iter().any(|jwk| {
+/// Returns whether one of these keys verifies the signature.
+pub(super) fn signed_by(keys: &[Value], jws: &Jws<'_>) -> bool {
+    keys.iter().any(|jwk| {
         let text = jwk.to_string();
         let Ok(jwk) = parse_object(text.as_bytes()) else {
             return false;
