@@ -389,7 +389,7 @@ async fn an_almost_valid_response_is_rejected_without_a_token_request() {
             "a response object instead",
             format!("/auth/callback?state={state}&response=e.y.J&iss={ISSUER}"),
             "response_mode_mismatch",
-            CLEARED,
+            UNTOUCHED,
         ),
         (
             "two hundred parameters",
