@@ -1,6 +1,5 @@
 //! How authorization requests are sent, and how the responses come back: the settings.
 
-use super::settings::Flow;
 use crate::crypto::SigningKey;
 
 /// When authorization requests are sent to the authorization server over the back channel instead of in the URL that
@@ -72,25 +71,4 @@ pub(super) struct RequestSettings {
     /// Signs the request objects.
     pub(super) key: Option<SigningKey>,
     pub(super) response_mode: ResponseMode,
-}
-
-impl Flow {
-    pub(crate) fn with_pushed_requests(mut self, pushed: PushedRequests) -> Self {
-        self.requests.pushed = pushed;
-        self
-    }
-
-    pub(crate) fn with_signed_requests(mut self, key: SigningKey) -> Self {
-        self.requests.key = Some(key);
-        self
-    }
-
-    pub(crate) fn with_response_mode(mut self, mode: ResponseMode) -> Self {
-        self.requests.response_mode = mode;
-        self
-    }
-
-    pub(crate) fn response_mode(&self) -> ResponseMode {
-        self.requests.response_mode
-    }
 }

@@ -4,10 +4,10 @@
 use url::Url;
 
 use super::error::{FlowError, FlowErrorKind};
-use super::request_settings::PushedRequests;
+use super::request_settings::{PushedRequests, ResponseMode};
 use super::settings::Flow;
 use super::token_endpoint::{endpoint_error, well_formed};
-use crate::crypto::Algorithm;
+use crate::crypto::{Algorithm, SigningKey};
 use crate::protocol::Metadata;
 use crate::protocol::authorization_request::{AuthorizationRequest, authorization_url};
 use crate::protocol::endpoint::ServerEndpoint;
@@ -17,6 +17,25 @@ use crate::protocol::metadata::{
 use crate::protocol::sanitize::listed;
 
 impl Flow {
+    pub(crate) fn with_pushed_requests(mut self, pushed: PushedRequests) -> Self {
+        self.requests.pushed = pushed;
+        self
+    }
+
+    pub(crate) fn with_signed_requests(mut self, key: SigningKey) -> Self {
+        self.requests.key = Some(key);
+        self
+    }
+
+    pub(crate) fn with_response_mode(mut self, mode: ResponseMode) -> Self {
+        self.requests.response_mode = mode;
+        self
+    }
+
+    pub(crate) fn response_mode(&self) -> ResponseMode {
+        self.requests.response_mode
+    }
+
     /// Returns an error unless an authorization request can be sent to this server as configured.
     pub(super) fn check_sendable(&self, metadata: &Metadata) -> Result<(), FlowError> {
         authorization_endpoint(metadata)?;

@@ -135,7 +135,7 @@ async fn a_response_that_is_not_valid_is_rejected_without_a_token_request() {
     }
 }
 
-/// Hostile: a forged issuer would make the layer fetch keys for anyone.
+/// Hostile: a forged response would make the layer fetch keys for every caller.
 #[tokio::test]
 async fn what_the_claims_rule_out_causes_no_key_fetch() {
     type Change = fn(TokenMint) -> TokenMint;
@@ -164,7 +164,7 @@ async fn what_the_claims_rule_out_causes_no_key_fetch() {
     }
 }
 
-/// Hostile: `?response=<good>&code=x&state=S2`, where S2 is a login of the attacker, and every other part of a plain response.
+/// Hostile: a code and the state of a login of the attacker beside the good response, and every other part of a plain one.
 #[tokio::test]
 async fn a_good_response_beside_plain_parameters_is_rejected() {
     for mode in [ResponseMode::Jwt, ResponseMode::FormPostJwt] {
