@@ -153,6 +153,7 @@ mod record;
 #[cfg(feature = "relay")]
 #[cfg_attr(docsrs, doc(cfg(feature = "relay")))]
 pub mod relay;
+mod request_permits;
 mod response_future;
 pub mod session;
 mod single_flight;

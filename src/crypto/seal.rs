@@ -29,6 +29,8 @@ pub(crate) enum Purpose {
     LoginRequest,
     /// The cookie with a long return target of a login.
     ReturnTarget,
+    /// An authorization response that was posted as a form.
+    FormPost,
     /// A logout in progress.
     Logout,
     /// A session in a store.
@@ -173,6 +175,7 @@ fn associated_data(context: SealContext<'_>, key_id: [u8; 4]) -> Vec<u8> {
         Purpose::State => b"state",
         Purpose::LoginRequest => b"login request",
         Purpose::ReturnTarget => b"return target",
+        Purpose::FormPost => b"form post",
         Purpose::Logout => b"logout",
         Purpose::Stored => b"stored",
         Purpose::Successor => b"successor",

@@ -175,7 +175,7 @@ impl FlowError {
     }
 
     /// The metadata or the keys are not available: an outage, or an error of the configuration.
-    fn without_document(
+    pub(super) fn without_document(
         error: &Unavailable,
         outage: &'static str,
         configuration: &'static str,
@@ -237,7 +237,7 @@ impl FlowError {
         }
     }
 
-    fn with_error_response(
+    pub(super) fn with_error_response(
         self,
         code: OAuthErrorCode,
         description: Option<String>,
@@ -265,6 +265,7 @@ impl From<InvalidAuthorizationResponse> for FlowError {
             InvalidAuthorizationResponse::Repeated => "callback_repeated_parameter",
             InvalidAuthorizationResponse::NoState => "state_missing",
             InvalidAuthorizationResponse::Token => "callback_token",
+            InvalidAuthorizationResponse::Mode => "response_mode_mismatch",
             InvalidAuthorizationResponse::Malformed => "callback_malformed_value",
         };
         Self::request(code, error.to_string())

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::error::FlowError;
 use super::redirect_uri::{binding, redirect_target};
+use super::request_settings::RequestSettings;
 use crate::clock::SharedClock;
 use crate::config_error::ConfigError;
 use crate::crypto::base64url;
@@ -15,6 +16,7 @@ use crate::protocol::authorization_request::is_reserved_parameter;
 use crate::protocol::sanitize::is_printable_ascii;
 use crate::protocol::{ScopeSet, State};
 use crate::random::Random;
+use crate::request_permits::RequestPermits;
 use crate::telemetry::LogOnce;
 use crate::token::id_token::{AcrValues, IdTokenSettings};
 
@@ -38,6 +40,8 @@ pub(crate) struct Flow {
     binding: Binding,
     pub(super) scopes: ScopeSet,
     pub(super) parameters: Vec<(String, String)>,
+    pub(super) requests: RequestSettings,
+    pub(super) push_permits: RequestPermits,
     /// What every login requests, and the ID token is checked against.
     pub(super) max_age: Option<u32>,
     pub(super) acr_values: Option<String>,
@@ -92,6 +96,8 @@ impl Flow {
             redirect_uri: redirect_uri.to_owned(),
             scopes,
             parameters: Vec::new(),
+            requests: RequestSettings::default(),
+            push_permits: RequestPermits::default(),
             max_age: None,
             acr_values: None,
             post_logout_redirect_uri: None,

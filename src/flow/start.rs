@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::error::{FlowError, FlowErrorKind};
-use super::send_request::{authorization_location, check_sendable};
 use super::settings::Flow;
 use super::start_request::StartRequest;
 use super::token_endpoint::well_formed;
@@ -37,7 +36,7 @@ impl Flow {
         let metadata = self.server.metadata().await?;
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
-        check_sendable(&metadata)?;
+        self.check_sendable(&metadata)?;
         self.token_endpoint(&metadata)?;
         let available = self.client.check_available(&**self.clock()).await;
         Ok(available?)
@@ -52,7 +51,7 @@ impl Flow {
         let metadata = self.server.metadata().await?;
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
-        check_sendable(&metadata)?;
+        self.check_sendable(&metadata)?;
         // Before the user signs in there.
         self.token_endpoint(&metadata)?;
         request.check(&metadata)?;
@@ -72,7 +71,7 @@ impl Flow {
             replaces: request.replaces,
         };
         let authorization = self.authorization_request(state, &transaction.secret, &request)?;
-        let location = authorization_location(&metadata, &authorization)?;
+        let location = self.send_request(&metadata, &authorization).await?;
         Ok(StartedLogin {
             location,
             transaction,
@@ -94,6 +93,9 @@ impl Flow {
             nonce: &secret.nonce(),
             code_challenge: &challenge(&secret.verifier())?,
         });
+        if let Some(mode) = self.response_mode().name() {
+            authorization.add("response_mode", mode);
+        }
         request.add_to(&mut authorization);
         for (name, value) in &self.parameters {
             authorization.add_configured(name, value);

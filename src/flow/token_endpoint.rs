@@ -9,7 +9,7 @@ use http::{HeaderValue, Request, Response};
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
 use crate::clock::seconds_after;
-use crate::issuer::{AuthenticationContext, EndpointError, FormParameters};
+use crate::issuer::{AuthenticationContext, BackChannelError, EndpointError, FormParameters};
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::json::parse_object;
 use crate::protocol::token_response::{Lifetime, TokenResponse};
@@ -28,12 +28,40 @@ pub(super) enum TokenRequestError {
     NoResponse(FlowError),
 }
 
+/// A request with client authentication without a response.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The client could not be authenticated, so nothing was sent.
+    NotAuthenticated(FlowError),
+    BackChannel(BackChannelError),
+}
+
 impl TokenRequestError {
     /// Adds the endpoint to the message, for the log.
-    fn at_endpoint(self, url: &str) -> Self {
-        match self {
-            Self::NotSent(error) => Self::NotSent(error.at_endpoint(url)),
-            Self::NoResponse(error) => Self::NoResponse(error.at_endpoint(url)),
+    fn new(error: SendError, url: &str) -> Self {
+        let is_not_sent = match &error {
+            SendError::NotAuthenticated(_) => true,
+            SendError::BackChannel(error) => error.is_not_sent(),
+        };
+        let error = FlowError::from(error).at_endpoint(url);
+        match is_not_sent {
+            true => Self::NotSent(error),
+            false => Self::NoResponse(error),
+        }
+    }
+}
+
+impl From<FlowError> for SendError {
+    fn from(error: FlowError) -> Self {
+        Self::NotAuthenticated(error)
+    }
+}
+
+impl From<SendError> for FlowError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotAuthenticated(error) => error,
+            SendError::BackChannel(error) => error.into(),
         }
     }
 }
@@ -61,7 +89,7 @@ impl Flow {
         let metadata = self.server.metadata().await.map_err(FlowError::from)?;
         let endpoint = self.token_endpoint(&metadata)?;
         let response = self.send_authenticated(endpoint, parameters).await;
-        response.map_err(|error| error.at_endpoint(endpoint))
+        response.map_err(|error| TokenRequestError::new(error, endpoint))
     }
 
     /// Sends a form with client authentication to an endpoint of the authorization server: token, revocation or
@@ -70,7 +98,7 @@ impl Flow {
         &self,
         endpoint: &str,
         parameters: FormParameters<'_>,
-    ) -> Result<Response<Bytes>, TokenRequestError> {
+    ) -> Result<Response<Bytes>, SendError> {
         let mut authenticated = parameters.clone();
         let context = self.authentication_context();
         let credentials = self.client.authenticate(&context, &mut authenticated);
@@ -96,18 +124,9 @@ impl Flow {
         self.send_form(request).await
     }
 
-    async fn send_form(
-        &self,
-        request: Request<Bytes>,
-    ) -> Result<Response<Bytes>, TokenRequestError> {
-        self.server.send(request).await.map_err(|error| {
-            let is_not_sent = error.is_not_sent();
-            let error = FlowError::from(error);
-            match is_not_sent {
-                true => TokenRequestError::NotSent(error),
-                false => TokenRequestError::NoResponse(error),
-            }
-        })
+    async fn send_form(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
+        let response = self.server.send(request).await;
+        response.map_err(SendError::BackChannel)
     }
 
     fn authentication_context(&self) -> AuthenticationContext<'_> {
@@ -121,16 +140,7 @@ impl Flow {
     /// Returns the token endpoint, if it supports the authentication method of the client.
     pub(super) fn token_endpoint<'m>(&self, metadata: &'m Metadata) -> Result<&'m str, FlowError> {
         let endpoint = self.client.endpoint(metadata, ServerEndpoint::Token);
-        endpoint.map_err(|error| {
-            let code = match error {
-                EndpointError::Missing { .. } => "no_token_endpoint",
-                EndpointError::MalformedList(_) => "metadata_malformed",
-                EndpointError::Method { .. } | EndpointError::Algorithm { .. } => {
-                    "client_authentication_unsupported"
-                }
-            };
-            FlowError::new(FlowErrorKind::Configuration, code, error.to_string())
-        })
+        endpoint.map_err(|error| endpoint_error(&error, "no_token_endpoint"))
     }
 
     /// Returns when the access token and the refresh token of a response expire. Without `expires_in`, the lifetime
@@ -183,6 +193,18 @@ fn is_client_rejection(response: &Response<Bytes>) -> bool {
             let error = body.member("error").and_then(|error| error.as_str());
             error == Some("invalid_client")
         })
+}
+
+/// Converts the reason why an endpoint cannot be used; `missing` is the code if there is none.
+pub(super) fn endpoint_error(error: &EndpointError, missing: &'static str) -> FlowError {
+    let code = match error {
+        EndpointError::Missing { .. } => missing,
+        EndpointError::MalformedList(_) => "metadata_malformed",
+        EndpointError::Method { .. } | EndpointError::Algorithm { .. } => {
+            "client_authentication_unsupported"
+        }
+    };
+    FlowError::new(FlowErrorKind::Configuration, code, error.to_string())
 }
 
 /// Logs the malformed members of a token response that were ignored.

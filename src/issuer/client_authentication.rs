@@ -15,7 +15,7 @@ use crate::protocol::ClientSecret;
 use crate::protocol::form::encode_component;
 
 /// The form parameters of a request to the authorization server. They contain secrets.
-pub(crate) type FormParameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
+pub(crate) type FormParameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// How a request was authenticated.
 #[derive(Debug)]
@@ -152,6 +152,14 @@ impl Client {
             is_typed: self.has_typed_assertions,
         };
         assertion.sign(key, context).await.map(Cow::Owned)
+    }
+
+    /// Returns whether requests have the client id in the `Authorization` header and not in the body.
+    pub(crate) fn has_id_in_header(&self) -> bool {
+        matches!(
+            self.authentication,
+            Authentication::Basic(_) | Authentication::BearerToken(_)
+        )
     }
 
     /// Returns the value of the `Authorization` header. Id and secret are form-encoded first (RFC 6749 §2.3.1), so

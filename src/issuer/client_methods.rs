@@ -46,7 +46,9 @@ fn setting_of(endpoint: ServerEndpoint) -> &'static str {
         ServerEndpoint::Revocation => {
             "; set it with `AuthorizationServer::with_revocation_endpoint`"
         }
-        ServerEndpoint::Token | ServerEndpoint::UserInfo => {
+        ServerEndpoint::Token
+        | ServerEndpoint::UserInfo
+        | ServerEndpoint::PushedAuthorizationRequest => {
             "; set it with `AuthorizationServer::with_metadata`"
         }
     }

@@ -157,15 +157,18 @@ pub(crate) enum FetchBudget {
     BackChannel,
     /// A logout token in a request, from any caller.
     LogoutToken,
+    /// An authorization response in a request, from any caller.
+    AuthorizationResponse,
 }
 
 /// A token bucket per budget, so that forged access tokens cannot exhaust the fetches that logins need, and forged
-/// logout tokens those of neither.
+/// logout tokens or authorization responses those of neither.
 #[derive(Debug)]
 pub(super) struct Buckets {
     request: Bucket,
     back_channel: Bucket,
     logout_token: Bucket,
+    authorization_response: Bucket,
 }
 
 impl Buckets {
@@ -174,6 +177,7 @@ impl Buckets {
             request: Bucket::new(now),
             back_channel: Bucket::new(now),
             logout_token: Bucket::new(now),
+            authorization_response: Bucket::new(now),
         }
     }
 
@@ -183,6 +187,7 @@ impl Buckets {
             FetchBudget::Request => self.request.take(now),
             FetchBudget::BackChannel => self.back_channel.take(now),
             FetchBudget::LogoutToken => self.logout_token.take(now),
+            FetchBudget::AuthorizationResponse => self.authorization_response.take(now),
         }
     }
 }

@@ -6,9 +6,18 @@ use bytes::{Buf as _, BufMut as _};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body::Body;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::protocol::form;
+
+/// Why a form could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FormError {
+    ContentType,
+    TooLarge,
+    Incomplete,
+    NotUtf8,
+}
 
 /// Returns the parameters of a URL-encoded form; `None` for another content type, an incomplete
 /// body or one over the limit.
@@ -16,23 +25,45 @@ pub(super) async fn read_form<B: Body>(
     headers: &HeaderMap,
     body: B,
 ) -> Option<Vec<(String, String)>> {
-    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return None;
+    let text = read_body(headers, body).await.ok()?;
+    form::parse(&text).ok()
+}
+
+/// Returns the text of a URL-encoded form of at most 16 KiB. The caller limits the time.
+pub(super) async fn read_body<B: Body>(headers: &HeaderMap, body: B) -> Result<String, FormError> {
+    if !is_url_encoded(headers) {
+        return Err(FormError::ContentType);
     }
     let body = body.map_err(|_| "the body is incomplete");
     let mut body = pin!(Limited::new(body, MAX_FORM_BYTES));
     let mut text = Vec::new();
     while let Some(frame) = body.frame().await {
-        match frame.ok()?.into_data() {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => FormError::TooLarge,
+            false => FormError::Incomplete,
+        })?;
+        match frame.into_data() {
             Ok(data) if data.has_remaining() => text.put(data),
             // Empty frames do not count toward the size limit, and a body can have any number of
             // them ready. Yielding between them lets the caller's timeout fire.
             _ => tokio::task::yield_now().await,
         }
     }
-    form::parse(std::str::from_utf8(&text).ok()?).ok()
+    String::from_utf8(text).map_err(|_| FormError::NotUtf8)
+}
+
+/// Returns whether the request has one `Content-Type`, that of a URL-encoded form.
+fn is_url_encoded(headers: &HeaderMap) -> bool {
+    let mut fields = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else {
+        return false;
+    };
+    let essence = field.to_str().unwrap_or_default().split(';').next();
+    essence.is_some_and(|essence| {
+        essence
+            .trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    })
 }
 
 /// Returns the value of a parameter that is present exactly once: which of two values counts is a

@@ -6,7 +6,7 @@
 //! used.
 //!
 //! The cost is bounded. Only requests with a code to redeem get here, so each entry costs its
-//! sender a token request. Concurrent token requests are [limited](super::redemption_permits) and
+//! sender a token request. Concurrent token requests are [limited](crate::request_permits) and
 //! time out. A callback whose code was not sent leaves no entry and can be repeated. One task
 //! removes expired results.
 
@@ -18,10 +18,10 @@ use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use super::chunks::SealedCookies;
-use super::redemption_permits::{RedemptionPermit, RedemptionPermits};
 use crate::clock::{BothClocks, SharedClock};
 use crate::expiring_map::ExpiringMap;
 use crate::flow::StateDigest;
+use crate::request_permits::{RequestPermit, RequestPermits};
 use crate::session::{LoadedSession, SignInError};
 use crate::single_flight::{NewFlight, SingleFlight};
 use crate::sync::Mutex;
@@ -46,13 +46,13 @@ pub(super) enum Redemption {
 pub(super) struct RedemptionCache {
     flights: SingleFlight<StateDigest, RedemptionResult>,
     finished: Arc<Mutex<FinishedRedemptions>>,
-    permits: RedemptionPermits,
+    permits: RequestPermits,
     clock: SharedClock,
 }
 
 /// The place of a redemption in the queue for permits.
 pub(super) struct PermitRequest {
-    permits: RedemptionPermits,
+    permits: RequestPermits,
     clock: SharedClock,
     flight: NewFlight<RedemptionResult>,
 }
@@ -81,7 +81,7 @@ impl RedemptionCache {
         Self {
             flights: SingleFlight::default(),
             finished: Arc::default(),
-            permits: RedemptionPermits::default(),
+            permits: RequestPermits::default(),
             clock,
         }
     }
@@ -129,7 +129,7 @@ impl RedemptionCache {
 impl PermitRequest {
     /// Waits for a permit, at most while a request waits for the redemption: if all of them are
     /// gone before the code was sent, other callbacks get the permit.
-    pub(super) async fn wait(self) -> Option<RedemptionPermit> {
+    pub(super) async fn wait(self) -> Option<RequestPermit> {
         let abandoned = self.flight.abandoned();
         self.permits.acquire(&*self.clock, abandoned).await
     }

@@ -113,7 +113,7 @@ impl AuthorizationRequest {
 
 /// Returns `endpoint` with `parameters` added to its query. They take precedence over those of the endpoint's own
 /// query, which cannot set a reserved parameter either.
-fn authorization_url(endpoint: &Url, parameters: &[(&str, &str)]) -> String {
+pub(crate) fn authorization_url(endpoint: &Url, parameters: &[(&str, &str)]) -> String {
     let mut url = endpoint.clone();
     url.set_fragment(None);
     let kept: Vec<&str> = endpoint

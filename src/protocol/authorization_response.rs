@@ -1,8 +1,9 @@
-//! The authorization response (RFC 6749 §4.1.2): the query of the callback.
+//! The authorization response (RFC 6749 §4.1.2): the query of the callback, a form, or the claims of a signed JWT (JARM).
 //!
 //! Its content is untrusted until its `state` has been matched with a login of this browser.
 
 use super::form::{self, InvalidForm};
+use super::json::{Json, Object};
 use super::oauth_error::OAuthErrorCode;
 use super::sanitize::is_printable_ascii;
 use super::secret::{AuthorizationCode, State};
@@ -34,39 +35,53 @@ pub(crate) enum AuthorizationOutcome {
     Nothing,
 }
 
-/// Why a query is not an authorization response of the code flow.
+/// Why a text is not an authorization response of the code flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidAuthorizationResponse {
-    #[error("the query is not a valid form")]
+    #[error("the response is not a valid form")]
     Form(#[from] InvalidForm),
     #[error("a parameter appears more than once")]
     Repeated,
     #[error("`state` is missing")]
     NoState,
-    #[error("the query contains a token")]
+    #[error("the response contains a token")]
     Token,
+    #[error("the response is not in the response mode that was requested")]
+    Mode,
     #[error("a value has an invalid length or invalid characters")]
     Malformed,
 }
 
 impl AuthorizationResponse {
-    /// Parses the query of the callback, without its question mark.
-    pub(crate) fn parse(query: &str) -> Result<Self, InvalidAuthorizationResponse> {
-        let pairs = form::parse(query)?;
-
-        // RFC 6749 §3.1: parameters must not repeat, because readers disagree on which value counts.
-        // Parameters that are not listed are ignored.
-        for name in SINGLE_VALUED {
-            if pairs.iter().filter(|(other, _)| other == name).count() > 1 {
-                return Err(InvalidAuthorizationResponse::Repeated);
-            }
+    /// Parses the query of the callback, without its question mark, or a form.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidAuthorizationResponse> {
+        let pairs = parse_single_valued(text)?;
+        let value = |name: &str| value_of(&pairs, name);
+        // JARM §2.3: the signed form of this response, which was not requested.
+        if value("response").is_some() {
+            return Err(InvalidAuthorizationResponse::Mode);
         }
-        // RFC 6749 §3.1: a parameter without a value is treated as omitted.
-        let value = |name: &str| {
-            let (_, value) = pairs.iter().find(|(other, _)| other == name)?;
-            (!value.is_empty()).then_some(value.as_str())
-        };
+        Self::from_values(value)
+    }
 
+    /// Reads the claims of a response JWT, after its signature was verified (JARM §2.1).
+    pub(crate) fn from_claims(claims: &Object<'_>) -> Result<Self, InvalidAuthorizationResponse> {
+        let is_text = |name: &&str| {
+            let claim = claims.member(name);
+            claim.is_none_or(|claim| matches!(claim, Json::String(_) | Json::Null))
+        };
+        if !READ.iter().all(is_text) {
+            return Err(InvalidAuthorizationResponse::Malformed);
+        }
+        Self::from_values(|name| {
+            let claim = claims.member(name).and_then(Json::as_str);
+            claim.filter(|text| !text.is_empty())
+        })
+    }
+
+    fn from_values<'v>(
+        value: impl Fn(&str) -> Option<&'v str>,
+    ) -> Result<Self, InvalidAuthorizationResponse> {
         // RFC 9700 §2.1.2: the response of the code flow has no tokens, so an attacker added this one.
         if ["access_token", "id_token", "refresh_token"]
             .into_iter()
@@ -113,6 +128,34 @@ impl AuthorizationResponse {
     }
 }
 
+/// Returns the JWT of a response in a signed mode: the value of `response`, and nothing of a plain response beside it
+/// (JARM §2.3).
+pub(crate) fn response_jwt(text: &str) -> Result<String, InvalidAuthorizationResponse> {
+    let pairs = parse_single_valued(text)?;
+    if PLAIN.iter().any(|name| value_of(&pairs, name).is_some()) {
+        return Err(InvalidAuthorizationResponse::Mode);
+    }
+    let jwt = value_of(&pairs, "response").map(str::to_owned);
+    jwt.ok_or(InvalidAuthorizationResponse::Mode)
+}
+
+/// Parses a form and rejects repeated parameters (RFC 6749 §3.1), because readers disagree on which value counts.
+/// Parameters that are not listed are ignored.
+fn parse_single_valued(text: &str) -> Result<Vec<(String, String)>, InvalidAuthorizationResponse> {
+    let pairs = form::parse(text)?;
+    let is_repeated = |name: &&str| pairs.iter().filter(|(other, _)| other == name).count() > 1;
+    match SINGLE_VALUED.iter().any(is_repeated) {
+        true => Err(InvalidAuthorizationResponse::Repeated),
+        false => Ok(pairs),
+    }
+}
+
+/// Returns the value of a parameter. One without a value is treated as omitted (RFC 6749 §3.1).
+fn value_of<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let (_, value) = pairs.iter().find(|(other, _)| other == name)?;
+    (!value.is_empty()).then_some(value.as_str())
+}
+
 const SINGLE_VALUED: [&str; 12] = [
     "state",
     "code",
@@ -126,6 +169,30 @@ const SINGLE_VALUED: [&str; 12] = [
     "refresh_token",
     "token_type",
     "session_state",
+];
+
+/// What a plain response has. A signed one has none of it; `iss` and `session_state` beside it are ignored.
+const PLAIN: [&str; 8] = [
+    "state",
+    "code",
+    "error",
+    "error_description",
+    "error_uri",
+    "id_token",
+    "access_token",
+    "refresh_token",
+];
+
+/// The claims of a response JWT that are read.
+const READ: [&str; 8] = [
+    "state",
+    "iss",
+    "code",
+    "error",
+    "error_description",
+    "id_token",
+    "access_token",
+    "refresh_token",
 ];
 
 #[cfg(test)]
@@ -181,6 +248,12 @@ mod tests {
                 "state=s&code=c&session_state=a&session_state=b",
                 Repeated,
             ),
+            (
+                "signed response beside it",
+                "state=s&code=c&response=a.b.c",
+                Mode,
+            ),
+            ("signed response", "response=a.b.c", Mode),
             ("access token", "state=s&code=c&access_token=a", Token),
             ("ID token", "state=s&id_token=a", Token),
             ("long code", &long, Form(InvalidForm::TooLong)),
@@ -230,6 +303,58 @@ mod tests {
                 outcome(query),
                 Ok(AuthorizationOutcome::Error { code, description }),
                 "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_signed_response_is_alone() {
+        use InvalidAuthorizationResponse::*;
+        for (query, expected) in [
+            ("response=a.b.c", Ok("a.b.c")),
+            ("response=a.b.c&iss=i&session_state=x&other=y", Ok("a.b.c")),
+            ("response=a.b.c&code=", Ok("a.b.c")),
+            ("response=a.b.c&code=x", Err(Mode)),
+            ("response=a.b.c&state=x", Err(Mode)),
+            ("response=a.b.c&error=x", Err(Mode)),
+            ("response=a.b.c&id_token=x", Err(Mode)),
+            ("response=a.b.c&response=a.b.c", Err(Repeated)),
+            ("response=", Err(Mode)),
+            ("code=c&state=s&iss=i", Err(Mode)),
+            ("", Err(Mode)),
+        ] {
+            assert_eq!(
+                response_jwt(query).as_deref(),
+                expected.as_ref().copied(),
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn claims_of_other_types_are_malformed_and_unknown_ones_are_ignored() {
+        use InvalidAuthorizationResponse::*;
+        let code = |code| Ok(AuthorizationOutcome::Code(AuthorizationCode::new(code)));
+        for (claims, expected) in [
+            (r#"{"state":"s","code":"c","exp":1,"aud":["a"]}"#, code("c")),
+            (
+                r#"{"state":"s","code":"c","error":null,"id_token":""}"#,
+                code("c"),
+            ),
+            (r#"{"state":"s","code":7}"#, Err(Malformed)),
+            (r#"{"state":["s"],"code":"c"}"#, Err(Malformed)),
+            (r#"{"state":"s","code":"c","id_token":{}}"#, Err(Malformed)),
+            (r#"{"state":"s","code":"c","access_token":"t"}"#, Err(Token)),
+            (r#"{"code":"c"}"#, Err(NoState)),
+            (r#"{"state":"","code":"c"}"#, Err(NoState)),
+            (r#"{"state":"s"}"#, Ok(AuthorizationOutcome::Nothing)),
+        ] {
+            let object = crate::protocol::json::parse_object(claims.as_bytes()).unwrap();
+            let response = AuthorizationResponse::from_claims(&object);
+            assert_eq!(
+                response.map(AuthorizationResponse::into_outcome),
+                expected,
+                "{claims}"
             );
         }
     }

@@ -9,6 +9,7 @@ pub(crate) enum ServerEndpoint {
     Introspection,
     Revocation,
     UserInfo,
+    PushedAuthorizationRequest,
 }
 
 impl ServerEndpoint {
@@ -19,14 +20,17 @@ impl ServerEndpoint {
             Self::Introspection => "introspection_endpoint",
             Self::Revocation => "revocation_endpoint",
             Self::UserInfo => "userinfo_endpoint",
+            Self::PushedAuthorizationRequest => "pushed_authorization_request_endpoint",
         }
     }
 
     /// Returns the name of the list of authentication methods (RFC 8414 §2). At the userinfo endpoint only tokens
-    /// authenticate.
+    /// authenticate. The endpoint of pushed authorization requests has those of the token endpoint (RFC 9126 §2).
     pub(crate) fn auth_methods_name(self) -> &'static str {
         match self {
-            Self::Token | Self::UserInfo => "token_endpoint_auth_methods_supported",
+            Self::Token | Self::UserInfo | Self::PushedAuthorizationRequest => {
+                "token_endpoint_auth_methods_supported"
+            }
             Self::Introspection => "introspection_endpoint_auth_methods_supported",
             Self::Revocation => "revocation_endpoint_auth_methods_supported",
         }
@@ -35,7 +39,9 @@ impl ServerEndpoint {
     /// Returns the name of the list of the algorithms of client assertions (RFC 8414 §2).
     pub(crate) fn auth_algorithms_name(self) -> &'static str {
         match self {
-            Self::Token | Self::UserInfo => "token_endpoint_auth_signing_alg_values_supported",
+            Self::Token | Self::UserInfo | Self::PushedAuthorizationRequest => {
+                "token_endpoint_auth_signing_alg_values_supported"
+            }
             Self::Introspection => "introspection_endpoint_auth_signing_alg_values_supported",
             Self::Revocation => "revocation_endpoint_auth_signing_alg_values_supported",
         }
@@ -61,6 +67,7 @@ impl MtlsAliases {
             ServerEndpoint::Introspection,
             ServerEndpoint::Revocation,
             ServerEndpoint::UserInfo,
+            ServerEndpoint::PushedAuthorizationRequest,
         ];
         Self(endpoints.into_iter().filter_map(read).collect())
     }

@@ -129,6 +129,7 @@ mod mint;
 mod parameters;
 mod refresh;
 mod registry;
+mod request_features;
 mod request_log;
 mod respond;
 mod server;

@@ -32,6 +32,9 @@ pub struct TestClient {
     pub(super) authentication: ClientAuthentication,
     /// Public keys of client assertions.
     pub(super) keys: Vec<Value>,
+    /// Further public keys, for signed authorization requests.
+    pub(super) request_keys: Vec<Value>,
+    pub(super) requires_pushed_requests: bool,
     /// Required `aud` of client assertions; `None` for the issuer.
     pub(super) assertion_audience: Option<String>,
     /// Required `client_assertion_type`; `None` for that of RFC 7523.
@@ -161,6 +164,8 @@ impl TestClient {
             secrets: secret.into_iter().collect(),
             authentication: ClientAuthentication::BasicOrPost,
             keys: Vec::new(),
+            request_keys: Vec::new(),
+            requires_pushed_requests: false,
             assertion_audience: None,
             assertion_type: None,
             assertion_algorithm: None,

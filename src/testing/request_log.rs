@@ -33,6 +33,8 @@ pub enum Endpoint {
     Introspection,
     /// The revocation endpoint (RFC 7009 §2).
     Revocation,
+    /// The pushed authorization request endpoint (RFC 9126 §2).
+    PushedAuthorizationRequest,
     /// Any other path.
     Unknown,
 }

@@ -16,6 +16,7 @@ use super::key_ring::KeyRing;
 use super::logout::SentLogoutToken;
 use super::mint::TokenMint;
 use super::registry::TestClient;
+use super::request_features::RequestFeatures;
 use super::request_log::RequestLog;
 use super::service::TestBackChannel;
 use super::user::TestUser;
@@ -67,6 +68,7 @@ pub(super) struct ServerState {
     pub(super) relying_parties: Vec<(Origin, Transport)>,
     /// Consents: subject, client and scopes.
     pub(super) consents: Vec<(String, String, ScopeSet)>,
+    pub(super) features: RequestFeatures,
 }
 
 impl ServerState {

@@ -19,6 +19,7 @@ mod lookup;
 mod mtls;
 mod original_uri;
 mod profile;
+pub(crate) mod response_jwt;
 mod scope_mapping;
 mod token_info;
 mod token_mark;

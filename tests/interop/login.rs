@@ -5,6 +5,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use http::{Request, StatusCode};
 use tower::ServiceExt;
+use tower_oauth::login::{PushedRequests, ResponseMode};
 use tower_oauth::testing::{Browser, Page};
 use tower_oauth::{
     Algorithm, AuthorizationServer, BearerLayer, Client, CookieKey, LoginLayer, ScopeLayer,
@@ -26,14 +27,14 @@ struct World {
 impl World {
     async fn new(client: Client, change: impl FnOnce(LoginLayer) -> LoginLayer) -> Self {
         let with_provider = |provider: &Provider| (provider.authorization_server(), client);
-        Self::with(&[], with_provider, change).await
+        Self::with(&[], with_provider, |login, _| change(login)).await
     }
 
     /// Starts the provider with more settings. `client` returns what depends on the provider.
     async fn with(
         settings: &[(&'static str, &str)],
         client: impl FnOnce(&Provider) -> (AuthorizationServer, Client),
-        change: impl FnOnce(LoginLayer) -> LoginLayer,
+        change: impl FnOnce(LoginLayer, &Provider) -> LoginLayer,
     ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let app = format!("http://{}", listener.local_addr().unwrap());
@@ -51,7 +52,7 @@ impl World {
         .unwrap()
         .with_post_logout_redirect_uri(&format!("{app}/auth/logout"))
         .unwrap();
-        let login = change(login);
+        let login = change(login, &provider);
         let api: Router = Router::new()
             .route("/", get(notes).layer(ScopeLayer::all("api:read").unwrap()))
             .layer(BearerLayer::jwt(&server, API).unwrap());
@@ -97,6 +98,11 @@ impl World {
     async fn sign_in(&self, path: &str) -> Page {
         let consent = self.ask_for_consent(path).await;
         let page = consent.form("").unwrap().submit().await.unwrap();
+        // The page of the response mode `form_post`, whose script submits it.
+        let page = match page.url().starts_with(self.provider.issuer()) {
+            true => page.form("").unwrap().submit().await.unwrap(),
+            false => page,
+        };
         assert_eq!(page.url(), self.url(path), "{}", page.text());
         page
     }
@@ -200,7 +206,7 @@ async fn the_code_flow_with_private_key_jwt_in_each_algorithm() {
             let client = Client::private_key_jwt(id, provider.client_key_for(algorithm));
             (provider.authorization_server(), client)
         };
-        let world = World::with(&[], client, |login| login).await;
+        let world = World::with(&[], client, |login, _| login).await;
         let page = world.sign_in("/account").await;
         assert_eq!(page.text(), "alice is \"Alice Example\"", "{algorithm}");
     }
@@ -230,7 +236,7 @@ async fn the_code_flow_with_a_tls_certificate() {
             let server = server.with_http_client(http.build().unwrap());
             (server, Client::mutual_tls("web-mtls"))
         };
-        let world = World::with(&settings, client, |login| login).await;
+        let world = World::with(&settings, client, |login, _| login).await;
         match is_certified {
             true => check_sign_in_and_out(world).await,
             false => {
@@ -295,4 +301,60 @@ async fn a_cancelled_login_shows_an_error_page_and_can_be_repeated() {
     let consent = page.click("Sign in again").await.unwrap();
     let page = consent.form("").unwrap().submit().await.unwrap();
     assert_eq!(page.url(), world.url("/account"));
+}
+
+const MODES: [ResponseMode; 4] = [
+    ResponseMode::Query,
+    ResponseMode::FormPost,
+    ResponseMode::Jwt,
+    ResponseMode::FormPostJwt,
+];
+
+/// RFC 9126, Form Post Response Mode, JARM.
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn pushed_requests_and_every_response_mode() {
+    for mode in MODES {
+        let client = Client::confidential("web-pushed", SECRET);
+        let world = World::new(client, |login| {
+            let login = login.with_pushed_requests(PushedRequests::Required);
+            login.with_response_mode(mode)
+        })
+        .await;
+        let page = world.sign_in("/account").await;
+        assert_eq!(page.text(), "alice is \"Alice Example\"", "{mode:?}");
+        assert_eq!(world.provider.requests()["/request"], 1, "{mode:?}");
+        let page = world.open("/auth/login?prompt=none").await;
+        let page = match page.form("") {
+            Ok(form) if page.url().starts_with(world.provider.issuer()) => {
+                form.submit().await.unwrap()
+            }
+            _ => page,
+        };
+        assert!(page.text().contains("alice"), "{mode:?}: {}", page.text());
+        assert_eq!(world.provider.requests()["/request"], 2, "{mode:?}");
+    }
+}
+
+/// RFC 9101 §5, and with RFC 9126 §3.
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn signed_requests_in_the_url_and_pushed() {
+    for pushed in [PushedRequests::Never, PushedRequests::Required] {
+        for mode in [ResponseMode::Query, ResponseMode::FormPostJwt] {
+            let client = Client::confidential("web-signed", SECRET);
+            let server = |provider: &Provider| (provider.authorization_server(), client);
+            let world = World::with(&[], server, |login, provider| {
+                let login = login.with_signed_requests(provider.client_key());
+                login.with_pushed_requests(pushed).with_response_mode(mode)
+            })
+            .await;
+            let page = world.sign_in("/account").await;
+            assert_eq!(
+                page.text(),
+                "alice is \"Alice Example\"",
+                "{pushed:?} {mode:?}"
+            );
+        }
+    }
 }

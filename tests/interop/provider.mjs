@@ -95,6 +95,14 @@ const clients = [
   confidential('web-basic', 'client_secret_basic', signIn),
   confidential('web-post', 'client_secret_post', signIn),
   confidential('web-lasting', 'client_secret_basic', lasting),
+  // Clients whose authorization requests must be pushed, or signed.
+  confidential('web-pushed', 'client_secret_basic', { ...signIn, require_pushed_authorization_requests: true }),
+  confidential('web-signed', 'client_secret_basic', {
+    ...signIn,
+    jwks: clientJwks,
+    request_object_signing_alg: 'ES256',
+    require_signed_request_object: true,
+  }),
   { client_id: 'web-public', token_endpoint_auth_method: 'none', ...signIn },
   confidential('web-csjwt', 'client_secret_jwt', signIn),
   ...algorithms.map((alg) => byKey(`web-key-${alg.toLowerCase()}`, alg, signIn)),
@@ -209,6 +217,8 @@ const provider = new Provider(issuer, {
     clientAuthSigningAlgValues: ['HS256', ...algorithms],
     idTokenSigningAlgValues: algorithms,
     introspectionSigningAlgValues: algorithms,
+    requestObjectSigningAlgValues: algorithms,
+    authorizationSigningAlgValues: algorithms,
     dPoPSigningAlgValues: [...algorithms, 'Ed25519'],
   },
   ...(forCertificates && {
@@ -227,6 +237,9 @@ const provider = new Provider(issuer, {
     introspection: { enabled: true, allowedPolicy: (_, client) => client.clientId.startsWith('rs-') },
     jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true },
+    requestObjects: { enabled: true },
+    jwtResponseModes: { enabled: true },
     backchannelLogout: { enabled: true },
     dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => false },
     mTLS: {
@@ -260,7 +273,7 @@ const provider = new Provider(issuer, {
   fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   ttl: { AccessToken: accessTokenTtl, ClientCredentials: 600, IdToken: 600, Interaction: 600, Session: 86400, Grant: 86400, RefreshToken: 86400 },
 });
-for (const event of ['server_error', 'authorization.error', 'grant.error', 'userinfo.error', 'end_session.error', 'introspection.error', 'revocation.error']) {
+for (const event of ['server_error', 'authorization.error', 'pushed_authorization_request.error', 'grant.error', 'userinfo.error', 'end_session.error', 'introspection.error', 'revocation.error']) {
   provider.on(event, (...values) => {
     const error = values.find((value) => value instanceof Error);
     console.error(event, error?.message, error?.error_description ?? '', error?.error_detail ?? '');

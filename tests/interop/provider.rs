@@ -58,7 +58,7 @@ impl Provider {
         AuthorizationServer::new(&self.issuer).unwrap()
     }
 
-    /// The key of the clients `rs-key` and `rs-key-signed`.
+    /// The key of the clients `rs-key`, `rs-key-signed` and `web-signed`.
     pub fn client_key(&self) -> SigningKey {
         self.client_key_for(Algorithm::Es256)
     }

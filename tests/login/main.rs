@@ -14,6 +14,7 @@
 mod support;
 
 mod abandoned;
+mod authorization_requests;
 mod authorization_servers;
 mod callback;
 mod certification;
@@ -34,6 +35,7 @@ mod principal;
 mod raw_wire;
 mod redemption_cache;
 mod relay;
+mod response_modes;
 mod return_targets;
 mod session_policies;
 mod settings;

@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authorization_requests;
 mod browser;
 mod logout;
 mod refresh_tokens;

@@ -1,14 +1,15 @@
 //! `callback`: handles the authorization response (RFC 6749 §4.1.2).
 //!
-//! No request is sent anywhere before the state has led to a transaction cookie of this browser.
-//! The checks are ordered accordingly.
+//! Except for the keys that verify a signed response, no request is sent anywhere before the state has led to a
+//! transaction cookie of this browser. The checks are ordered accordingly.
 
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
+use http_body::Body;
 
-use crate::flow::{FlowError, FlowErrorKind, LoginPurpose, Transaction};
+use crate::flow::{FlowErrorKind, LoginPurpose, Transaction};
 use crate::login::cookies::{MAX_REQUEST_BYTES, SameSite};
 use crate::login::jar::{Jar, LOGOUT, NO_SILENT_LOGIN, SESSION_NAMES, SIGNED_IN};
 use crate::login::navigation::{is_document_request, is_prefetch};
@@ -16,6 +17,7 @@ use crate::login::redemptions::{PermitRequest, Redemption, SignedIn};
 use crate::login::refusal::{INTERNAL_ERROR, LoginRefusal, USED};
 use crate::login::response::{self, LayerResponse};
 use crate::login::returning_login::ReturningLogin;
+use crate::login::routes::form_post;
 use crate::login::settings::Settings;
 use crate::login::slots::return_to_name;
 use crate::login::{chunks, events, pages, transactions};
@@ -24,29 +26,51 @@ use crate::record::SessionRef;
 use crate::session::{EndReason, SignInError, SignOut};
 use crate::store::StoreError;
 
-pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
-    let mut response = if parts.method == Method::GET {
-        handle_callback(settings, parts).await
-    } else {
-        // The response mode is `query`, so no form is ever posted here.
-        response::method_not_allowed("GET")
+pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
+    let is_form = settings.flow().response_mode().is_form();
+    let mut response = match parts.method {
+        // In the other response modes no form is ever posted here.
+        Method::POST if !is_form => response::method_not_allowed("GET"),
+        Method::GET | Method::POST if !is_a_page(&parts.headers) => {
+            settings.reject_login(&parts.headers, &NOT_A_NAVIGATION, None)
+        }
+        Method::GET => handle_callback(settings, parts).await,
+        Method::POST => {
+            let received = form_post::receive(settings, parts, body).await;
+            received.unwrap_or_else(|refusal| settings.reject_login(&parts.headers, &refusal, None))
+        }
+        _ if is_form => response::method_not_allowed("GET, POST"),
+        _ => response::method_not_allowed("GET"),
     };
     response::send_no_referrer(response.headers_mut());
     response
 }
 
+/// Returns whether the response is shown as a page. A script, a frame or a prefetch cannot complete a login, and must not
+/// use it up.
+fn is_a_page(headers: &HeaderMap) -> bool {
+    is_document_request(headers) && !is_prefetch(headers)
+}
+
+/// Reads the response in the mode that was requested. The login is not looked up yet.
+async fn read_response(
+    settings: &Settings,
+    parts: &Parts,
+) -> Result<AuthorizationResponse, LoginRefusal> {
+    let query = parts.uri.query().unwrap_or_default();
+    let flow = settings.flow();
+    let response = match flow.response_mode().is_form() {
+        true => flow.read_response(&form_post::open(settings, query)?).await,
+        false => flow.read_response(query).await,
+    };
+    response.map_err(|error| LoginRefusal::from(&error))
+}
+
 async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
     let headers = &parts.headers;
-    let reject = |refusal: &LoginRefusal| settings.reject_login(headers, refusal, None);
-
-    // A script, a frame or a prefetch cannot complete a login, and must not use it up.
-    if !is_document_request(headers) || is_prefetch(headers) {
-        return reject(&NOT_A_NAVIGATION);
-    }
-    let query = parts.uri.query().unwrap_or_default();
-    let authorization = match AuthorizationResponse::parse(query) {
+    let authorization = match read_response(settings, parts).await {
         Ok(authorization) => authorization,
-        Err(error) => return reject(&LoginRefusal::from(&FlowError::from(error))),
+        Err(refusal) => return settings.reject_login(headers, &refusal, None),
     };
     let jar = Jar::read(headers, &settings.cookies);
     let login = ReturningLogin::read(settings, &jar, authorization.state());
@@ -329,6 +353,11 @@ mod tests {
         let state = state.expose();
         let uri = format!("/auth/callback?error={error}&state={state}&iss={ISSUER}");
         let request = Request::get(uri).header(COOKIE, cookie).body(()).unwrap();
-        handle(settings, &request.into_parts().0).await
+        handle(
+            settings,
+            &request.into_parts().0,
+            http_body_util::Empty::<Bytes>::new(),
+        )
+        .await
     }
 }

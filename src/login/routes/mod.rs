@@ -3,6 +3,7 @@
 mod backchannel_logout;
 mod callback;
 mod end_session;
+mod form_post;
 mod frontchannel_logout;
 mod login;
 mod logout;
@@ -27,7 +28,7 @@ pub(super) async fn handle<B: Body>(
 ) -> LayerResponse {
     match route {
         Route::Login => login::handle(&settings, &parts, body).await,
-        Route::Callback => callback::handle(&settings, &parts).await,
+        Route::Callback => callback::handle(&settings, &parts, body).await,
         Route::Logout => logout::handle(&settings, &parts, body).await,
         Route::Session => session::handle(&settings, &parts).await,
         Route::BackchannelLogout => backchannel_logout::handle(&settings, &parts, body).await,

@@ -18,11 +18,13 @@ pub(crate) struct MalformedMember {
 pub(crate) const PROTECTION_OF_LOGINS: [&str; 4] = [
     CHALLENGE_METHODS,
     ISS_PARAMETER,
-    "require_pushed_authorization_requests",
-    "require_signed_request_object",
+    REQUIRE_PUSHED_REQUESTS,
+    REQUIRE_SIGNED_REQUESTS,
 ];
 
 pub(crate) const ISS_PARAMETER: &str = "authorization_response_iss_parameter_supported";
+pub(super) const REQUIRE_PUSHED_REQUESTS: &str = "require_pushed_authorization_requests";
+pub(super) const REQUIRE_SIGNED_REQUESTS: &str = "require_signed_request_object";
 pub(super) const CHALLENGE_METHODS: &str = "code_challenge_methods_supported";
 
 impl MalformedMember {

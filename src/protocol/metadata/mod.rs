@@ -2,7 +2,9 @@
 
 mod malformed;
 
-use self::malformed::{CHALLENGE_METHODS, MemberReader};
+use self::malformed::{
+    CHALLENGE_METHODS, MemberReader, REQUIRE_PUSHED_REQUESTS, REQUIRE_SIGNED_REQUESTS,
+};
 use super::endpoint::{MtlsAliases, ServerEndpoint};
 use super::json::{InvalidJson, parse_object};
 
@@ -38,6 +40,7 @@ pub struct Metadata {
     end_session_endpoint: Option<String>,
     introspection_endpoint: Option<String>,
     revocation_endpoint: Option<String>,
+    pushed_authorization_request_endpoint: Option<String>,
     code_challenge_methods_supported: Option<Vec<String>>,
     prompt_values_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
@@ -49,8 +52,16 @@ pub struct Metadata {
     mtls_endpoint_aliases: MtlsAliases,
     id_token_signing_alg_values_supported: Option<Vec<String>>,
     authorization_response_iss_parameter_supported: bool,
+    require_pushed_authorization_requests: bool,
+    require_signed_request_object: bool,
+    request_object_signing_alg_values_supported: Option<Vec<String>>,
+    response_modes_supported: Option<Vec<String>>,
     malformed: Vec<MalformedMember>,
 }
+
+pub(crate) const PUSHED_REQUEST_ENDPOINT: &str = "pushed_authorization_request_endpoint";
+pub(crate) const REQUEST_OBJECT_ALGORITHMS: &str = "request_object_signing_alg_values_supported";
+pub(crate) const RESPONSE_MODES: &str = "response_modes_supported";
 
 /// Error of [`Metadata::parse`]: the text is not strict JSON, or `issuer` is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,8 +97,6 @@ impl Metadata {
             object: &object,
             malformed: Vec::new(),
         };
-        reader.flag("require_pushed_authorization_requests");
-        reader.flag("require_signed_request_object");
         Ok(Self {
             issuer,
             authorization_endpoint: reader.text("authorization_endpoint"),
@@ -97,6 +106,7 @@ impl Metadata {
             end_session_endpoint: reader.text("end_session_endpoint"),
             introspection_endpoint: reader.text("introspection_endpoint"),
             revocation_endpoint: reader.text("revocation_endpoint"),
+            pushed_authorization_request_endpoint: reader.text(PUSHED_REQUEST_ENDPOINT),
             code_challenge_methods_supported: reader.list(CHALLENGE_METHODS),
             prompt_values_supported: reader.list("prompt_values_supported"),
             token_endpoint_auth_methods_supported: reader
@@ -115,6 +125,10 @@ impl Metadata {
             id_token_signing_alg_values_supported: reader
                 .list("id_token_signing_alg_values_supported"),
             authorization_response_iss_parameter_supported: reader.flag(ISS_PARAMETER),
+            require_pushed_authorization_requests: reader.flag(REQUIRE_PUSHED_REQUESTS),
+            require_signed_request_object: reader.flag(REQUIRE_SIGNED_REQUESTS),
+            request_object_signing_alg_values_supported: reader.list(REQUEST_OBJECT_ALGORITHMS),
+            response_modes_supported: reader.list(RESPONSE_MODES),
             malformed: reader.malformed,
         })
     }
@@ -172,6 +186,15 @@ impl Metadata {
         self.revocation_endpoint = Some(url.into());
         self.mtls_endpoint_aliases
             .remove(ServerEndpoint::Revocation);
+        self
+    }
+
+    /// Sets `pushed_authorization_request_endpoint`: the URL of pushed authorization requests (RFC 9126 §5).
+    #[must_use]
+    pub fn with_pushed_authorization_request_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.pushed_authorization_request_endpoint = Some(url.into());
+        self.mtls_endpoint_aliases
+            .remove(ServerEndpoint::PushedAuthorizationRequest);
         self
     }
 
@@ -235,6 +258,11 @@ impl Metadata {
         self.revocation_endpoint.as_deref()
     }
 
+    /// Returns `pushed_authorization_request_endpoint`.
+    pub fn pushed_authorization_request_endpoint(&self) -> Option<&str> {
+        self.pushed_authorization_request_endpoint.as_deref()
+    }
+
     /// Returns `code_challenge_methods_supported`, or `None` if it is absent.
     pub fn code_challenge_methods_supported(&self) -> Option<&[String]> {
         self.code_challenge_methods_supported.as_deref()
@@ -260,6 +288,26 @@ impl Metadata {
         self.authorization_response_iss_parameter_supported
     }
 
+    /// Returns whether the server accepts pushed authorization requests only (RFC 9126 §5).
+    pub(crate) fn requires_pushed_requests(&self) -> bool {
+        self.require_pushed_authorization_requests
+    }
+
+    /// Returns whether the server accepts signed request objects only (RFC 9101 §10.5).
+    pub(crate) fn requires_signed_requests(&self) -> bool {
+        self.require_signed_request_object
+    }
+
+    /// Returns `request_object_signing_alg_values_supported` (OpenID Connect Discovery §3).
+    pub(crate) fn request_object_algorithms(&self) -> Option<&[String]> {
+        self.request_object_signing_alg_values_supported.as_deref()
+    }
+
+    /// Returns `response_modes_supported` (RFC 8414 §2).
+    pub(crate) fn response_modes(&self) -> Option<&[String]> {
+        self.response_modes_supported.as_deref()
+    }
+
     /// Returns the address of an endpoint. A client with a certificate must use the alias, if there is one (RFC 8705
     /// §5): at the other address the server does not ask for the certificate.
     pub(crate) fn endpoint(&self, endpoint: ServerEndpoint, has_certificate: bool) -> Option<&str> {
@@ -271,13 +319,18 @@ impl Metadata {
                 ServerEndpoint::Introspection => self.introspection_endpoint(),
                 ServerEndpoint::Revocation => self.revocation_endpoint(),
                 ServerEndpoint::UserInfo => self.userinfo_endpoint(),
+                ServerEndpoint::PushedAuthorizationRequest => {
+                    self.pushed_authorization_request_endpoint()
+                }
             })
     }
 
     /// Returns the authentication methods that the server lists for an endpoint.
     pub(crate) fn auth_methods(&self, endpoint: ServerEndpoint) -> Option<&[String]> {
         let listed = match endpoint {
-            ServerEndpoint::Token => self.token_endpoint_auth_methods_supported(),
+            ServerEndpoint::Token | ServerEndpoint::PushedAuthorizationRequest => {
+                self.token_endpoint_auth_methods_supported()
+            }
             ServerEndpoint::Introspection => self
                 .introspection_endpoint_auth_methods_supported
                 .as_deref(),
@@ -292,7 +345,9 @@ impl Metadata {
     /// Returns the algorithms of client assertions that the server lists for an endpoint.
     pub(crate) fn auth_algorithms(&self, endpoint: ServerEndpoint) -> Option<&[String]> {
         let listed = match endpoint {
-            ServerEndpoint::Token => &self.token_endpoint_auth_signing_alg_values_supported,
+            ServerEndpoint::Token | ServerEndpoint::PushedAuthorizationRequest => {
+                &self.token_endpoint_auth_signing_alg_values_supported
+            }
             ServerEndpoint::Introspection => {
                 &self.introspection_endpoint_auth_signing_alg_values_supported
             }
@@ -315,12 +370,16 @@ impl Metadata {
             ("end_session_endpoint", &self.end_session_endpoint),
             ("introspection_endpoint", &self.introspection_endpoint),
             ("revocation_endpoint", &self.revocation_endpoint),
+            (
+                PUSHED_REQUEST_ENDPOINT,
+                &self.pushed_authorization_request_endpoint,
+            ),
         ]
         .into_iter()
         .filter_map(|(name, url)| Some((name, url.as_deref()?)))
     }
 
-    fn endpoints_mut(&mut self) -> [(&'static str, &mut Option<String>); 7] {
+    fn endpoints_mut(&mut self) -> [(&'static str, &mut Option<String>); 8] {
         [
             ("authorization_endpoint", &mut self.authorization_endpoint),
             ("token_endpoint", &mut self.token_endpoint),
@@ -329,6 +388,10 @@ impl Metadata {
             ("end_session_endpoint", &mut self.end_session_endpoint),
             ("introspection_endpoint", &mut self.introspection_endpoint),
             ("revocation_endpoint", &mut self.revocation_endpoint),
+            (
+                PUSHED_REQUEST_ENDPOINT,
+                &mut self.pushed_authorization_request_endpoint,
+            ),
         ]
     }
 

@@ -139,7 +139,8 @@ impl Page {
     }
 
     /// Signs in on the sign-in page of a [`TestServer`](crate::testing::TestServer), gives consent if
-    /// asked, and follows the redirects.
+    /// asked, submits the response as the script of that page does in the response mode `form_post`, and
+    /// follows the redirects.
     ///
     /// # Errors
     ///
@@ -150,8 +151,12 @@ impl Page {
             .fill("username", username)?
             .fill("password", password)?;
         let next = form.submit().await?;
-        match next.form("#consent") {
-            Ok(form) => form.press("allow").await,
+        let next = match next.form("#consent") {
+            Ok(form) => form.press("allow").await?,
+            Err(_) => next,
+        };
+        match next.form("#form-post") {
+            Ok(form) => form.submit().await,
             Err(_) => Ok(next),
         }
     }

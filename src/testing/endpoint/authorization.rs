@@ -4,14 +4,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
 use super::super::browser_sessions::{Interaction, PendingInteraction, SignIn};
-use super::super::fault::Kind;
 use super::super::grants::IssuedGrant;
 use super::super::parameters::RequestParameters;
-use super::super::request_log::Endpoint;
-use super::super::respond::{redirect, with_cookie, with_query};
+use super::super::respond::with_cookie;
 use super::super::server::{ServerState, TestServer};
-use super::pages;
+use super::authorization_response::{Recipient, respond};
 use super::request::{Error, Rejection, ValidatedRequest};
+use super::{pages, request_object};
 use crate::clock::Clock as _;
 
 /// The next step of an authorization request.
@@ -28,6 +27,10 @@ pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<
         return pages::error(StatusCode::BAD_REQUEST, "The request is not a valid form.");
     };
     let state = &mut *server.state();
+    let parameters = match request_object::resolve_browser_request(server, state, parameters) {
+        Ok(parameters) => parameters,
+        Err(reason) => return pages::error(StatusCode::BAD_REQUEST, reason),
+    };
     let validated = ValidatedRequest::validate(&parameters, state);
     let browser = state.sessions.browser(server.cookie_name(), request);
     let interaction = match validated {
@@ -36,12 +39,8 @@ pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<
             signed_in: false,
         },
         Err(Rejection::ErrorPage(reason)) => return pages::error(StatusCode::BAD_REQUEST, reason),
-        Err(Rejection::Redirect {
-            redirect_uri,
-            state,
-            error,
-        }) => {
-            return respond_error(server, &redirect_uri, state.as_deref(), error);
+        Err(Rejection::Redirect { recipient, error }) => {
+            return respond_error(server, &recipient, error);
         }
     };
     match next_step(server, state, &interaction, browser.as_deref()) {
@@ -155,12 +154,7 @@ pub(super) fn respond_code(
     let code = state
         .grants
         .issue_code(grant, &request.redirect_uri, &request.challenge, now);
-    respond(
-        server,
-        &request.redirect_uri,
-        request.state.as_deref(),
-        vec![("code", &code)],
-    )
+    respond(server, &request.recipient(), vec![("code", &code)])
 }
 
 /// Returns the authorization response with an error (RFC 6749 §4.1.2.1).
@@ -169,63 +163,16 @@ pub(super) fn reject(
     request: &ValidatedRequest,
     error: Error,
 ) -> Response<Bytes> {
-    respond_error(
-        server,
-        &request.redirect_uri,
-        request.state.as_deref(),
-        error,
-    )
+    respond_error(server, &request.recipient(), error)
 }
 
 fn respond_error(
     server: &TestServer,
-    redirect_uri: &str,
-    state: Option<&str>,
+    recipient: &Recipient,
     (error, description): Error,
 ) -> Response<Bytes> {
     let pairs = vec![("error", error), ("error_description", description)];
-    respond(server, redirect_uri, state, pairs)
-}
-
-/// Redirects to the client. Every response has `iss`, errors included (RFC 9207 §2).
-fn respond<'a>(
-    server: &'a TestServer,
-    redirect_uri: &str,
-    state: Option<&'a str>,
-    mut pairs: Vec<(&'a str, &'a str)>,
-) -> Response<Bytes> {
-    pairs.extend(state.map(|state| ("state", state)));
-    pairs.push(("iss", server.issuer()));
-    redirect(&redirect_uri_with_faults(
-        server,
-        Endpoint::Authorization,
-        redirect_uri,
-        pairs,
-    ))
-}
-
-/// Returns the redirect URI with parameters, after faults have changed them.
-pub(super) fn redirect_uri_with_faults(
-    server: &TestServer,
-    endpoint: Endpoint,
-    uri: &str,
-    pairs: Vec<(&str, &str)>,
-) -> String {
-    let mut pairs: Vec<(String, String)> = pairs
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    for fault in server.shared.faults.take_parameters(endpoint) {
-        if let Kind::Parameter(name, value) = fault {
-            pairs.retain(|(other, _)| *other != name);
-            pairs.extend(value.map(|value| (name, value)));
-        }
-    }
-    let pairs: Vec<(&str, &str)> = pairs
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    with_query(uri, &pairs)
+    respond(server, recipient, pairs)
 }
 
 impl TestServer {

@@ -1,5 +1,7 @@
 //! Client assertions: `private_key_jwt`, `client_secret_jwt` and federated assertions (RFC 7523 §3, RFC 10070 §4).
 
+use serde_json::Value;
+
 use super::super::parameters::RequestParameters;
 use super::super::registry::{ClientAuthentication, TestClient};
 use super::super::server::{ServerState, TestServer};
@@ -54,11 +56,11 @@ pub(super) fn verify_assertion(
             let matches = issuer == federated.issuer
                 && subject == federated.subject
                 && (is_listed || found.and_then(Json::as_str) == Some(audience))
-                && signed_by(&client, compact);
+                && is_signed(&client, compact);
             // Another system issues it, and it is sent until it is renewed.
             return matches.then_some(client);
         }
-        (ClientAuthentication::PrivateKeyJwt, _) if !signed_by(&client, compact) => return None,
+        (ClientAuthentication::PrivateKeyJwt, _) if !is_signed(&client, compact) => return None,
         (ClientAuthentication::ClientSecretJwt, _) if !has_valid_tag(&client, compact) => {
             return None;
         }
@@ -101,11 +103,13 @@ impl ReadAssertion {
     }
 }
 
-fn signed_by(client: &TestClient, compact: &str) -> bool {
-    let Ok(jws) = Jws::read(compact) else {
-        return false;
-    };
-    client.keys.iter().any(|jwk| {
+fn is_signed(client: &TestClient, compact: &str) -> bool {
+    Jws::read(compact).is_ok_and(|jws| signed_by(&client.keys, &jws))
+}
+
+/// Returns whether one of these keys verifies the signature.
+pub(super) fn signed_by(keys: &[Value], jws: &Jws<'_>) -> bool {
+    keys.iter().any(|jwk| {
         let text = jwk.to_string();
         let Ok(jwk) = parse_object(text.as_bytes()) else {
             return false;

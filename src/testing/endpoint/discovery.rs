@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::super::request_features::{Support, name_of};
 use super::super::respond;
 use super::super::server::TestServer;
+use crate::crypto::ALL_ALGORITHMS;
 
 /// Returns the metadata document for both well-known paths.
 pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
@@ -20,7 +22,7 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         "revocation_endpoint": server.url("/revoke"),
         "scopes_supported": scopes(server),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_modes_supported": response_modes(server),
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": server.shared.keys.algorithms(),
@@ -48,18 +50,51 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         "frontchannel_logout_supported": true,
         "frontchannel_logout_session_supported": true,
         "claims_parameter_supported": false,
-        "request_parameter_supported": false,
+        "request_parameter_supported": server.state().features.signed != Support::Off,
         // The default is true (Discovery §3).
         "request_uri_parameter_supported": false,
     });
     if let (Value::Object(document), Value::Object(rest)) = (&mut document, rest) {
         document.extend(rest);
+        extend_by_features(server, document);
     }
     respond::json(StatusCode::OK, &document)
 }
 
 pub(super) fn key_set(server: &TestServer) -> Response<Bytes> {
     respond::json(StatusCode::OK, &server.shared.keys.key_set())
+}
+
+fn response_modes(server: &TestServer) -> Vec<&'static str> {
+    let modes = &server.state().features.response_modes;
+    let others = modes.iter().map(|mode| name_of(*mode));
+    ["query"].into_iter().chain(others).collect()
+}
+
+/// Adds the members of extensions that are on.
+fn extend_by_features(server: &TestServer, document: &mut Map<String, Value>) {
+    let state = server.state();
+    let (pushed, signed) = (state.features.pushed, state.features.signed);
+    drop(state);
+    let mut add = |name: &str, value: Value| document.insert(name.to_owned(), value);
+    if pushed != Support::Off {
+        add(
+            "pushed_authorization_request_endpoint",
+            server.url("/par").into(),
+        );
+        add(
+            "require_pushed_authorization_requests",
+            (pushed == Support::Required).into(),
+        );
+    }
+    if signed != Support::Off {
+        let names: Vec<_> = ALL_ALGORITHMS.iter().map(|one| one.name()).collect();
+        add("request_object_signing_alg_values_supported", names.into());
+        add(
+            "require_signed_request_object",
+            (signed == Support::Required).into(),
+        );
+    }
 }
 
 fn scopes(server: &TestServer) -> Vec<String> {

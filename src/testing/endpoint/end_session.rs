@@ -9,7 +9,7 @@ use super::super::parameters::RequestParameters;
 use super::super::request_log::Endpoint;
 use super::super::respond::{redirect, with_cookie};
 use super::super::server::{ServerState, TestServer};
-use super::authorization::redirect_uri_with_faults;
+use super::authorization_response::redirect_uri_with_faults;
 use super::pages;
 use crate::clock::Clock as _;
 

@@ -1,13 +1,16 @@
 //! The endpoints of the test server. Each handler maps a request and the server's state to a response.
 
 mod authorization;
+mod authorization_response;
 mod client_assertion;
 mod client_authentication;
 mod discovery;
 mod end_session;
 mod introspection;
 mod pages;
+mod pushed_request;
 mod request;
+mod request_object;
 mod revocation;
 mod sign_in;
 mod token;
@@ -46,6 +49,7 @@ pub(super) fn endpoint_at(issuer: &Url, path: &str) -> Endpoint {
         Some("/end-session") => Endpoint::EndSession,
         Some("/introspect") => Endpoint::Introspection,
         Some("/revoke") => Endpoint::Revocation,
+        Some("/par") => Endpoint::PushedAuthorizationRequest,
         _ => Endpoint::Unknown,
     }
 }
@@ -60,7 +64,11 @@ pub(super) fn handle(
     let post = request.method() == Method::POST;
     match endpoint {
         Endpoint::Metadata | Endpoint::KeySet if !get => method_not_allowed("GET"),
-        Endpoint::SignIn | Endpoint::Token | Endpoint::Introspection | Endpoint::Revocation
+        Endpoint::SignIn
+        | Endpoint::Token
+        | Endpoint::Introspection
+        | Endpoint::Revocation
+        | Endpoint::PushedAuthorizationRequest
             if !post =>
         {
             method_not_allowed("POST")
@@ -76,6 +84,7 @@ pub(super) fn handle(
         Endpoint::EndSession => end_session::handle(server, request),
         Endpoint::Introspection => introspection::handle(server, request, faults),
         Endpoint::Revocation => revocation::handle(server, request),
+        Endpoint::PushedAuthorizationRequest => pushed_request::handle(server, request),
         Endpoint::Unknown => empty(StatusCode::NOT_FOUND),
     }
 }

@@ -146,6 +146,34 @@ pub(super) fn signed_out(frames: &[Url], redirect_uri: Option<&str>) -> Response
     }
 }
 
+/// Returns the page that submits a response to the client (Form Post Response Mode §2).
+pub(super) fn form_post(redirect_uri: &str, pairs: &[(String, String)]) -> Response<Bytes> {
+    let fields: String = pairs
+        .iter()
+        .map(|(name, value)| {
+            let (name, value) = (escape(name), escape(value));
+            format!("<input type=\"hidden\" name=\"{name}\" value=\"{value}\">")
+        })
+        .collect();
+    let content = format!(
+        "<h1>Signed in</h1>\
+         <form id=\"form-post\" method=\"post\" action=\"{action}\">{fields}\
+         <button type=\"submit\">Continue</button></form>\
+         <script>{SUBMIT}</script>",
+        action = escape(redirect_uri),
+    );
+    let page = html(StatusCode::OK, "Signed in", &content, Some(redirect_uri));
+    let script = STANDARD.encode(digest::sha256(SUBMIT.as_bytes()));
+    let policy = page.headers().get(CONTENT_SECURITY_POLICY);
+    let policy = policy
+        .and_then(|policy| policy.to_str().ok())
+        .unwrap_or_default();
+    let policy = format!("{policy}; script-src 'sha256-{script}'");
+    let page = with_header(page, CONTENT_SECURITY_POLICY, &policy);
+    // So that the form has the `Origin` of this server, and the client no more of this URL.
+    with_header(page, REFERRER_POLICY, "strict-origin")
+}
+
 /// Returns an error page, for errors that cannot be sent to a client (RFC 6749 §4.1.2.1).
 pub(super) fn error(status: StatusCode, reason: &str) -> Response<Bytes> {
     let content = format!("<h1>Something went wrong</h1><p>{}</p>", escape(reason));
@@ -253,6 +281,8 @@ pub(super) fn escape(text: &str) -> String {
     }
     escaped
 }
+
+const SUBMIT: &str = "document.forms[0].submit()";
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --back: #f4f5f7; --card: #fff; --text: #1c2024; --soft: #5b6470;

@@ -4,7 +4,9 @@
 use super::super::parameters::RequestParameters;
 use super::super::registry::{GrantType, TestClient};
 use super::super::server::ServerState;
+use super::authorization_response::Recipient;
 use crate::crypto::base64url;
+use crate::flow::ResponseMode;
 use crate::protocol::ScopeSet;
 
 #[derive(Clone, Debug)]
@@ -13,6 +15,7 @@ pub(in crate::testing) struct ValidatedRequest {
     pub(super) redirect_uri: String,
     pub(super) scopes: ScopeSet,
     pub(super) state: Option<String>,
+    pub(super) response_mode: ResponseMode,
     pub(super) nonce: Option<String>,
     pub(super) challenge: String,
     pub(super) prompt: Prompt,
@@ -35,12 +38,8 @@ pub(in crate::testing) struct Prompt {
 pub(super) enum Rejection {
     /// On an error page, because no redirect URI is known to belong to the client.
     ErrorPage(&'static str),
-    /// To the client, by redirect (RFC 6749 §4.1.2.1).
-    Redirect {
-        redirect_uri: String,
-        state: Option<String>,
-        error: Error,
-    },
+    /// To the client (RFC 6749 §4.1.2.1).
+    Redirect { recipient: Recipient, error: Error },
 }
 
 /// The error code and description of an authorization response.
@@ -56,20 +55,37 @@ impl ValidatedRequest {
         let client_state = parameters
             .value("state")
             .filter(|_| !parameters.is_repeated("state"));
-        Self::validate_rest(parameters, state, client, redirect_uri).map_err(|error| {
-            Rejection::Redirect {
-                redirect_uri: redirect_uri.to_owned(),
-                state: client_state.map(str::to_owned),
-                error,
-            }
-        })
+        let mode = parameters
+            .value("response_mode")
+            .map(|name| state.features.response_mode(name));
+        let recipient = Recipient {
+            client_id: client.id.clone(),
+            redirect_uri: redirect_uri.to_owned(),
+            state: client_state.map(str::to_owned),
+            mode: mode.flatten().unwrap_or_default(),
+        };
+        let validated = match mode {
+            Some(None) => Err(("invalid_request", "response_mode is not supported")),
+            _ => Self::validate_rest(parameters, state, client, &recipient),
+        };
+        validated.map_err(|error| Rejection::Redirect { recipient, error })
+    }
+
+    /// Returns where the response goes.
+    pub(super) fn recipient(&self) -> Recipient {
+        Recipient {
+            client_id: self.client_id.clone(),
+            redirect_uri: self.redirect_uri.clone(),
+            state: self.state.clone(),
+            mode: self.response_mode,
+        }
     }
 
     fn validate_rest(
         parameters: &RequestParameters,
         state: &ServerState,
         client: &TestClient,
-        redirect_uri: &str,
+        recipient: &Recipient,
     ) -> Result<Self, Error> {
         // RFC 6749 §3.1: parameters must not be repeated.
         if parameters.has_repeated() {
@@ -89,12 +105,6 @@ impl ValidatedRequest {
             Some(_) => return Err(("unsupported_response_type", "only code is supported")),
             None => return Err(("invalid_request", "response_type is missing")),
         }
-        if parameters
-            .value("response_mode")
-            .is_some_and(|mode| mode != "query")
-        {
-            return Err(("invalid_request", "only response_mode query is supported"));
-        }
         if !client.grants.contains(&GrantType::AuthorizationCode) {
             return Err((
                 "unauthorized_client",
@@ -103,9 +113,10 @@ impl ValidatedRequest {
         }
         Ok(Self {
             client_id: client.id.clone(),
-            redirect_uri: redirect_uri.to_owned(),
+            redirect_uri: recipient.redirect_uri.clone(),
             scopes: check_scopes(parameters, client)?,
             state: parameters.value("state").map(str::to_owned),
+            response_mode: recipient.mode,
             nonce: parameters.value("nonce").map(str::to_owned),
             challenge: check_challenge(parameters)?,
             prompt: check_prompt(parameters)?,

@@ -44,8 +44,12 @@ struct ActiveFault {
 }
 
 impl ActiveFault {
+    /// Returns whether the fault applies to the response to a client, which another endpoint may send.
     fn alters_redirect(&self) -> bool {
-        matches!(self.fault.kind, Kind::Parameter(..))
+        matches!(
+            self.fault.kind,
+            Kind::Parameter(..) | Kind::AuthorizationResponse(_)
+        )
     }
 }
 
@@ -76,7 +80,18 @@ impl Faults {
 
     /// Takes the faults that apply to a redirect to a client.
     pub(in crate::testing) fn take_parameters(&self, endpoint: Endpoint) -> Vec<Kind> {
-        self.take_where(|active| active.endpoint == endpoint && active.alters_redirect())
+        self.take_where(|active| {
+            let is_parameter = matches!(active.fault.kind, Kind::Parameter(..));
+            active.endpoint == endpoint && is_parameter
+        })
+    }
+
+    /// Takes the faults that apply to a signed authorization response.
+    pub(in crate::testing) fn take_responses(&self, endpoint: Endpoint) -> Vec<Kind> {
+        self.take_where(|active| {
+            let is_response = matches!(active.fault.kind, Kind::AuthorizationResponse(_));
+            active.endpoint == endpoint && is_response
+        })
     }
 
     fn take_where(&self, applies: impl Fn(&ActiveFault) -> bool) -> Vec<Kind> {

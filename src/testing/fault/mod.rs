@@ -60,6 +60,7 @@ pub(super) enum Kind {
     LogoutToken(Alter),
     Introspection(Alter),
     SignedIntrospection(Alter),
+    AuthorizationResponse(Alter),
 }
 
 /// Changes a token before it is signed.
@@ -200,6 +201,16 @@ impl Fault {
     /// `Fault::introspection(|response| response.with_claim("active", "true"))`
     pub fn introspection(alter: impl Fn(TokenMint) -> TokenMint + Send + Sync + 'static) -> Self {
         Self::of(Kind::Introspection(Alter(Arc::new(alter))))
+    }
+
+    /// Changes signed authorization responses (JARM) before they are signed. Set it at
+    /// [`Endpoint::Authorization`](super::Endpoint::Authorization).
+    ///
+    /// `Fault::authorization_response(|response| response.with_issuer("https://evil.example"))`
+    pub fn authorization_response(
+        alter: impl Fn(TokenMint) -> TokenMint + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(Kind::AuthorizationResponse(Alter(Arc::new(alter))))
     }
 
     /// Changes signed introspection responses (RFC 9701 §5) before they are signed.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
-use tower_oauth::{Client, SigningKey};
+use tower_oauth::login::{PushedRequests, ResponseMode};
+use tower_oauth::{Client, LoginLayer, SigningKey};
 
 use super::definitions::{ALGORITHMS, KeycloakClient, Keys, User};
 use super::realm::{APP, Realm};
@@ -79,6 +80,68 @@ async fn clients_that_authenticate_in_other_ways() {
         for client in &clients {
             let realm = Realm::shared(keys).await;
             signs_in_and_out(realm, client.clone(), Mode::Store).await;
+        }
+    }
+}
+
+/// RFC 9126, RFC 9101, JARM and the Form Post Response Mode, with a client for which Keycloak requires the first two.
+#[tokio::test]
+#[ignore = "needs Keycloak: tests/interop/run"]
+async fn pushed_and_signed_requests_and_every_response_mode() {
+    let pem = KeyPair::generate().unwrap().serialize_pem();
+    let key = SigningKey::from_pem(&pem).unwrap().with_key_id("k1");
+    let public: Value = serde_json::from_str(&key.public_jwk().to_string()).unwrap();
+    let key_set = json!({ "keys": [public] }).to_string();
+    for keys in Keys::BOTH {
+        let pushed = KeycloakClient::new("pushed")
+            .attribute("require.pushed.authorization.requests", "true")
+            .attribute("authorization.signed.response.alg", keys.algorithm());
+        let signed = KeycloakClient::new("signed")
+            .attribute("use.jwks.string", "true")
+            .attribute("jwks.string", &key_set)
+            .attribute("request.object.required", "request only")
+            .attribute("request.object.signature.alg", "ES256")
+            .attribute("authorization.signed.response.alg", keys.algorithm());
+        let realm = Realm::shared(keys).await;
+        realm.add_client(pushed).await;
+        realm.add_client(signed).await;
+        for (name, sends, mode) in [
+            ("pushed", PushedRequests::WhenAvailable, ResponseMode::Query),
+            ("pushed", PushedRequests::Required, ResponseMode::FormPost),
+            ("pushed", PushedRequests::Required, ResponseMode::Jwt),
+            (
+                "pushed",
+                PushedRequests::Required,
+                ResponseMode::FormPostJwt,
+            ),
+            ("signed", PushedRequests::Never, ResponseMode::Query),
+            (
+                "signed",
+                PushedRequests::Required,
+                ResponseMode::FormPostJwt,
+            ),
+        ] {
+            let change = |login: LoginLayer| {
+                let login = login.with_pushed_requests(sends).with_response_mode(mode);
+                match name {
+                    "signed" => login.with_signed_requests(key.clone()),
+                    _ => login,
+                }
+            };
+            let realm = Realm::shared(keys).await;
+            let world = World::with(realm, confidential(name), Mode::Store, change);
+            let form = world.visitor().open("/profile").await;
+            let page = sign_in_with_form(&form, &User::alice()).await;
+            // The page of the response mode `form_post`, whose script submits it.
+            let page = match page.url().starts_with(APP) {
+                true => page,
+                false => page.form("").unwrap().submit().await.unwrap(),
+            };
+            assert_eq!(
+                page.text(),
+                "alice Liddell",
+                "{keys:?} {name} {sends:?} {mode:?}"
+            );
         }
     }
 }
@@ -158,7 +221,22 @@ async fn a_wrong_client_secret_is_an_error_page() {
     for keys in Keys::BOTH {
         let realm = Realm::shared(keys).await;
         let client = Client::confidential("web", "wrong");
-        let visitor = World::new(realm, client, Mode::Store).visitor();
+        let world = |realm, pushed| {
+            let with = |login: LoginLayer| login.with_pushed_requests(pushed);
+            World::with(realm, client.clone(), Mode::Store, with)
+        };
+        // Before the user signs in there.
+        let visitor = world(realm, PushedRequests::Required).visitor();
+        let page = visitor.open("/profile").await;
+        assert_eq!(page.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(
+            page.text().contains("pushed_request_refused"),
+            "{}",
+            page.text()
+        );
+
+        let realm = Realm::shared(keys).await;
+        let visitor = world(realm, PushedRequests::Never).visitor();
         let form = visitor.open("/profile").await;
         let page = sign_in_with_form(&form, &User::alice()).await;
         assert_eq!(

@@ -388,8 +388,8 @@ async fn an_almost_valid_response_is_rejected_without_a_token_request() {
         (
             "a response object instead",
             format!("/auth/callback?state={state}&response=e.y.J&iss={ISSUER}"),
-            "code_missing",
-            CLEARED,
+            "response_mode_mismatch",
+            UNTOUCHED,
         ),
         (
             "two hundred parameters",

@@ -1,19 +1,18 @@
-//! The limit on concurrent token requests of callbacks.
+//! The limit on concurrent requests to the authorization server that unauthenticated callers cause: token requests of
+//! callbacks, which need only a transaction cookie and a forged code, and pushed authorization requests of logins that
+//! start.
 //!
-//! A callback needs only a transaction cookie of this application, so unauthenticated callers can
-//! cause token requests with forged codes. At most [`MAX_REQUESTS`] are in flight at a time. Other
-//! callbacks wait longer than a token request can take, and are served alternately from both ends
-//! of the queue: the oldest, then the newest. So a burst of forged codes whose requests hang delays
-//! neither the callbacks before it nor those after it. A callback that is not served in time, or
-//! finds the queue full, gets 503 *before* its code is sent. Its transaction is kept, so reloading
-//! the page continues the login.
+//! At most [`MAX_REQUESTS`] are in flight at a time. Other callers wait longer than a request can take, and are served
+//! alternately from both ends of the queue: the oldest, then the newest. So a burst of requests that hang delays neither
+//! the callers before it nor those after it. A caller that is not served in time, or finds the queue full, gets 503
+//! *before* anything is sent. A callback keeps its transaction then, so reloading the page continues the login.
 //!
 //! # Not solved here
 //!
 //! A forged code looks like a valid one until the token endpoint responds. If that takes 5 seconds
 //! per forged code, and forged callbacks arrive faster than 12 per second for longer than the
 //! waiting time, some callbacks of honest browsers are rejected too. Sessions, refreshes and
-//! sign-outs are not affected. Use a rate limit per client address on the callback route.
+//! sign-outs are not affected. Use a rate limit per client address on the callback route and the login route.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -27,12 +26,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::clock::{Clock, within};
 use crate::sync::Mutex;
 
-/// The permission to send one token request. Dropping it passes it to the next callback.
-pub(super) type RedemptionPermit = OwnedSemaphorePermit;
+/// The permission to send one request. Dropping it passes it to the next caller.
+pub(crate) type RequestPermit = OwnedSemaphorePermit;
 
-/// Limits the token requests of one login layer in one process.
+/// Limits the requests of one kind of one login layer in one process.
 #[derive(Clone, Debug)]
-pub(super) struct RedemptionPermits {
+pub(crate) struct RequestPermits {
     free: Arc<Semaphore>,
     queue: Arc<Mutex<WaitQueue>>,
 }
@@ -40,19 +39,19 @@ pub(super) struct RedemptionPermits {
 #[derive(Debug, Default)]
 struct WaitQueue {
     /// Oldest first. Some may have been dropped.
-    waiting: VecDeque<oneshot::Sender<RedemptionPermit>>,
+    waiting: VecDeque<oneshot::Sender<RequestPermit>>,
     newest_is_next: bool,
 }
 
-impl RedemptionPermits {
+impl RequestPermits {
     /// Waits for a permit. Returns `None` if the queue is full, no permit became free in time, or
     /// `abandoned` completes first.
-    pub(super) async fn acquire(
+    pub(crate) async fn acquire(
         &self,
         clock: &dyn Clock,
         abandoned: impl Future<Output = ()>,
-    ) -> Option<RedemptionPermit> {
-        // Takes none that a waiting callback is about to get.
+    ) -> Option<RequestPermit> {
+        // Takes none that a waiting caller is about to get.
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Some(permit);
         }
@@ -64,12 +63,9 @@ impl RedemptionPermits {
         }
     }
 
-    /// Waits for the turn of a callback in the queue. A semaphore serves the oldest first, so each
-    /// waiting callback passes the permits that it receives on to the one whose turn it is.
-    async fn wait(
-        &self,
-        mut granted: oneshot::Receiver<RedemptionPermit>,
-    ) -> Option<RedemptionPermit> {
+    /// Waits for the turn of a caller in the queue. A semaphore serves the oldest first, so each
+    /// waiting caller passes the permits that it receives on to the one whose turn it is.
+    async fn wait(&self, mut granted: oneshot::Receiver<RequestPermit>) -> Option<RequestPermit> {
         loop {
             let free = pin!(Arc::clone(&self.free).acquire_owned());
             match select(&mut granted, free).await {
@@ -81,7 +77,7 @@ impl RedemptionPermits {
 }
 
 impl WaitQueue {
-    fn enter(&mut self) -> Option<oneshot::Receiver<RedemptionPermit>> {
+    fn enter(&mut self) -> Option<oneshot::Receiver<RequestPermit>> {
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.retain(|waiter| !waiter.is_closed());
         }
@@ -93,8 +89,8 @@ impl WaitQueue {
         Some(granted)
     }
 
-    /// Gives a permit to the oldest or newest callback that still waits. Without one, it is free.
-    fn grant(&mut self, mut permit: RedemptionPermit) {
+    /// Gives a permit to the oldest or newest caller that still waits. Without one, it is free.
+    fn grant(&mut self, mut permit: RequestPermit) {
         while let Some(waiter) = match self.newest_is_next {
             true => self.waiting.pop_back(),
             false => self.waiting.pop_front(),
@@ -111,7 +107,7 @@ impl WaitQueue {
     }
 }
 
-impl Default for RedemptionPermits {
+impl Default for RequestPermits {
     fn default() -> Self {
         Self {
             free: Arc::new(Semaphore::new(MAX_REQUESTS)),
@@ -120,13 +116,13 @@ impl Default for RedemptionPermits {
     }
 }
 
-/// Limit on concurrent token requests of callbacks.
+/// Limit on concurrent requests.
 const MAX_REQUESTS: usize = 64;
 
-/// Limit on waiting callbacks, each a task of a few KiB.
+/// Limit on waiting callers, each a task of a few KiB.
 const MAX_WAITING: usize = 1024;
 
-/// Six times as long as a token request can take, and shorter than the usual timeouts of proxies
+/// Six times as long as a request can take, and shorter than the usual timeouts of proxies
 /// and lifetimes of authorization codes.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -137,20 +133,20 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
 
-    type Waiting = std::pin::Pin<Box<dyn Future<Output = Option<RedemptionPermit>>>>;
+    type Waiting = std::pin::Pin<Box<dyn Future<Output = Option<RequestPermit>>>>;
 
-    fn waiting(permits: &RedemptionPermits) -> Waiting {
+    fn waiting(permits: &RequestPermits) -> Waiting {
         let permits = permits.clone();
         Box::pin(async move { permits.acquire(&SystemClock, std::future::pending()).await })
     }
 
-    fn poll(waiting: &mut Waiting) -> Poll<Option<RedemptionPermit>> {
+    fn poll(waiting: &mut Waiting) -> Poll<Option<RequestPermit>> {
         waiting
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    async fn take_all(permits: &RedemptionPermits) -> Vec<RedemptionPermit> {
+    async fn take_all(permits: &RequestPermits) -> Vec<RequestPermit> {
         let mut taken = Vec::new();
         for _ in 0..MAX_REQUESTS {
             taken.extend(waiting(permits).await);
@@ -159,7 +155,7 @@ mod tests {
     }
 
     /// Polls all callbacks until nothing changes, and returns which of them got a permit.
-    fn served(queue: &mut [Waiting], permits: &mut Vec<RedemptionPermit>) -> Vec<usize> {
+    fn served(queue: &mut [Waiting], permits: &mut Vec<RequestPermit>) -> Vec<usize> {
         let mut served = Vec::new();
         for _ in 0..2 {
             for (number, one) in queue.iter_mut().enumerate() {
@@ -177,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn permits_alternate_between_oldest_and_newest_and_none_is_lost() {
-        let permits = RedemptionPermits::default();
+        let permits = RequestPermits::default();
         let mut taken = take_all(&permits).await;
         assert_eq!(taken.len(), MAX_REQUESTS);
         let mut queue: Vec<Waiting> = (0..6).map(|_| waiting(&permits)).collect();
@@ -200,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_permit_that_was_granted_to_a_dropped_callback_is_free_again() {
-        let permits = RedemptionPermits::default();
+        let permits = RequestPermits::default();
         let mut taken = take_all(&permits).await;
         let mut queue: Vec<Waiting> = (0..2).map(|_| waiting(&permits)).collect();
         assert!(queue.iter_mut().all(|one| poll(one).is_pending()));
@@ -213,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn dropped_waiters_leave_the_queue() {
-        let permits = RedemptionPermits::default();
+        let permits = RequestPermits::default();
         let _taken = take_all(&permits).await;
         let mut queue: Vec<Waiting> = (0..MAX_WAITING).map(|_| waiting(&permits)).collect();
         assert!(queue.iter_mut().all(|one| poll(one).is_pending()));

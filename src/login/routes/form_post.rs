@@ -1,0 +1,154 @@
+//! The callback as a form (OAuth 2.0 Form Post Response Mode).
+//!
+//! A page of the authorization server submits the response, so the request comes from another site: browsers send no
+//! `SameSite=Lax` cookie with it, neither that of the login nor that of the session. The form is therefore only checked
+//! and encrypted, and a redirect brings it to the callback with GET, which has the cookies (RFC 9700 §4.12 for the 303).
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, ORIGIN};
+use http::request::Parts;
+use http_body::Body;
+
+use crate::clock::within;
+use crate::crypto::seal::Purpose;
+use crate::flow::{FlowError, has_expired};
+use crate::login::form::{FormError, read_body};
+use crate::login::navigation::{FieldValue, single};
+use crate::login::refusal::LoginRefusal;
+use crate::login::response::{self, LayerResponse};
+use crate::login::settings::Settings;
+use crate::protocol::form;
+use crate::protocol::sanitize::log_safe;
+
+/// Returns the redirect to the callback with the encrypted form. Neither cookies nor the login are used.
+pub(super) async fn receive<B: Body>(
+    settings: &Settings,
+    parts: &Parts,
+    body: B,
+) -> Result<LayerResponse, LoginRefusal> {
+    check_origin(settings, parts).await?;
+    // Which of two parameters counts is a matter of the reader.
+    if parts.uri.query().is_some() {
+        return Err(MALFORMED.because("the form was posted to a URL with a query, expected none"));
+    }
+    let body = read_body(&parts.headers, body);
+    let body = within(&**settings.flow().clock(), READ_TIMEOUT, body).await;
+    let text = body.ok_or(TIMEOUT)?.map_err(|error| match error {
+        FormError::ContentType => OTHER_TYPE.because(found_type(parts)),
+        FormError::TooLarge => TOO_LARGE.because("it is longer than 16 KiB"),
+        FormError::Incomplete => MALFORMED.because("the body of the form is incomplete"),
+        FormError::NotUtf8 => MALFORMED.because("the form is not UTF-8"),
+    })?;
+    let checked = settings.flow().check_response(&text);
+    checked.map_err(|error| LoginRefusal::from(&error))?;
+    let now = settings.manager.time().wall();
+    let plain = [&now.to_be_bytes(), text.as_bytes()].concat();
+    let sealed = settings.cookies.seal(Purpose::FormPost, NAME, &plain)?;
+    let location = format!("{}?{PARAMETER}={sealed}", settings.paths.callback);
+    if location.len() > MAX_LOCATION {
+        return Err(TOO_LARGE.because("encrypted, it does not fit into a URL of 8000 bytes"));
+    }
+    Ok(response::redirect_to_server(&location))
+}
+
+/// Returns the form of a redirect of [`receive`].
+pub(super) fn open(settings: &Settings, query: &str) -> Result<String, LoginRefusal> {
+    let pairs = form::parse(query).unwrap_or_default();
+    let [(name, sealed)] = &pairs[..] else {
+        return Err(not_a_form(settings));
+    };
+    if name != PARAMETER {
+        return Err(not_a_form(settings));
+    }
+    let plain = settings.cookies.open(Purpose::FormPost, NAME, sealed);
+    let plain = plain.ok_or_else(|| MALFORMED.because(UNREADABLE))?;
+    let (received_at, text) = plain.split_first_chunk().ok_or(MALFORMED)?;
+    let received_at = i64::from_be_bytes(*received_at);
+    let now = settings.manager.time().wall_for(received_at);
+    if has_expired(received_at, now, LIFETIME) {
+        return Err(EXPIRED);
+    }
+    let text = std::str::from_utf8(text).map_err(|_| MALFORMED)?;
+    Ok(text.to_owned())
+}
+
+fn not_a_form(settings: &Settings) -> LoginRefusal {
+    let found = "the response came with GET, and not as a form";
+    LoginRefusal::from(&settings.flow().other_response_mode(found))
+}
+
+/// Checks that the form was submitted by a page of the authorization server, if the browser says by whose: `null` is the
+/// origin of a page with a strict `Referrer-Policy` or in a sandbox.
+async fn check_origin(settings: &Settings, parts: &Parts) -> Result<(), LoginRefusal> {
+    let found = match single(&parts.headers, &ORIGIN) {
+        FieldValue::Absent | FieldValue::One("null") => return Ok(()),
+        FieldValue::One(origin) => origin,
+        FieldValue::Ambiguous => "more than one, or not ASCII",
+    };
+    let expected = settings.flow().authorization_origin().await;
+    let expected = expected.map_err(|error: FlowError| LoginRefusal::from(&error))?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(OTHER_ORIGIN.because(format!(
+        "the Origin of the form is {}, expected that of the authorization endpoint, {expected:?}, or null",
+        log_safe(found)
+    )))
+}
+
+fn found_type(parts: &Parts) -> String {
+    let found = match single(&parts.headers, &CONTENT_TYPE) {
+        FieldValue::Absent => "missing".to_owned(),
+        FieldValue::One(found) => log_safe(found),
+        FieldValue::Ambiguous => "repeated, or not ASCII".to_owned(),
+    };
+    format!("the Content-Type is {found}, expected application/x-www-form-urlencoded")
+}
+
+const OTHER_ORIGIN: LoginRefusal = {
+    let mut refusal = LoginRefusal::stale("callback_origin", INVALID);
+    refusal.status = StatusCode::FORBIDDEN;
+    refusal
+};
+const OTHER_TYPE: LoginRefusal = {
+    let mut refusal = LoginRefusal::stale("callback_content_type", INVALID);
+    refusal.status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    refusal
+};
+const TOO_LARGE: LoginRefusal = {
+    let mut refusal = LoginRefusal::stale("callback_too_large", INVALID);
+    refusal.status = StatusCode::PAYLOAD_TOO_LARGE;
+    refusal
+};
+const TIMEOUT: LoginRefusal = {
+    let mut refusal = LoginRefusal::stale("callback_timeout", INVALID);
+    refusal.status = StatusCode::REQUEST_TIMEOUT;
+    refusal
+};
+const MALFORMED: LoginRefusal = LoginRefusal::stale("callback_malformed", INVALID);
+const EXPIRED: LoginRefusal = LoginRefusal::stale(
+    "callback_expired",
+    "Your sign-in took too long. Please sign in again.",
+);
+
+const INVALID: &str = "We couldn't complete your sign-in. The response of the sign-in service is incomplete or invalid. \
+                       Please sign in again.";
+const UNREADABLE: &str = "the form in the URL does not open: it was not created by this layer, or with a key that is not \
+                          configured";
+
+/// The parameter of the redirect.
+const PARAMETER: &str = "form";
+
+/// The name of the sealed text.
+const NAME: &str = "form-post";
+
+/// A form is a few hundred bytes long, and is sent by the browser at once.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The browser follows the redirect at once; a code does not live much longer.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// Proxies accept request lines of 8 KiB by default.
+const MAX_LOCATION: usize = 8000;

@@ -1,0 +1,135 @@
+//! Validation of signed authorization responses ([JARM]): `response` of the modes `jwt` and `form_post.jwt`.
+//!
+//! A browser brings them, so nothing of one is used before its signature is verified, and unknown keys are fetched from a
+//! separate budget. Encrypted responses are not supported.
+//!
+//! [JARM]: https://openid.net/specs/oauth-v2-jarm-final.html
+
+use crate::clock::unix_seconds;
+use crate::crypto::{Jws, same_media_type};
+use crate::issuer::{AuthorizationServer, FetchBudget, Unavailable};
+use crate::protocol::authorization_response::{
+    AuthorizationResponse, InvalidAuthorizationResponse,
+};
+use crate::protocol::claims::{RegisteredClaims, seconds};
+use crate::protocol::json::parse_object;
+use crate::protocol::limits::MAX_PRESENTED_TOKEN;
+use crate::token::error::{VerifyError, VerifyErrorKind};
+use crate::token::explanation::{Explanation, ahead, past};
+use crate::token::id_token::{IdTokenSettings, check_other_audiences};
+use crate::token::jws::{MediaTypes, Rules};
+
+/// Why a response JWT was rejected.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum ResponseJwtError {
+    #[error("the key set is unavailable")]
+    Unavailable(#[source] Unavailable),
+    #[error(
+        "it has five segments: encrypted responses are not supported, register the client without them"
+    )]
+    Encrypted,
+    #[error("{0}")]
+    Token(VerifyErrorKind),
+    #[error("{kind}: {explanation}")]
+    Explained {
+        kind: VerifyErrorKind,
+        explanation: Explanation,
+    },
+    #[error("aud is missing or has other values than this client and trusted audiences")]
+    Audience,
+    #[error("{0}")]
+    Response(#[from] InvalidAuthorizationResponse),
+}
+
+/// Validates a response JWT of this server for this client and returns the response in it.
+///
+/// Type, issuer, algorithm and times are checked before a key is fetched (JARM §2.4).
+pub(crate) async fn verify(
+    server: &AuthorizationServer,
+    jwt: &str,
+    client_id: &str,
+    settings: &IdTokenSettings,
+) -> Result<AuthorizationResponse, ResponseJwtError> {
+    if jwt.split('.').count() == 5 {
+        return Err(ResponseJwtError::Encrypted);
+    }
+    let rules = Rules {
+        max_length: MAX_PRESENTED_TOKEN,
+        algorithms: Vec::new(),
+        media_types: MediaTypes::Checked(is_response_type),
+        leeway: 0,
+        requires_expiry: true,
+        fetch_budget: FetchBudget::AuthorizationResponse,
+    };
+    let signed = settings.verify_userinfo(server, jwt, rules).await;
+    let signed = signed.map_err(|error| explain(settings, server, jwt, &error))?;
+    check_audience(settings, &signed.registered, client_id)?;
+    let claims = parse_object(signed.payload.as_bytes())
+        .map_err(|_| ResponseJwtError::Token(VerifyErrorKind::Malformed))?;
+    Ok(AuthorizationResponse::from_claims(&claims)?)
+}
+
+/// Returns whether `typ` is accepted. JARM defines none, so the type of another token is rejected (RFC 8725 §3.12).
+fn is_response_type(media_type: Option<&str>) -> bool {
+    media_type.is_none_or(|sent| {
+        ["JWT", "oauth-authz-resp+jwt"]
+            .into_iter()
+            .any(|one| same_media_type(sent, one))
+    })
+}
+
+/// JARM §2.4 (3): this client, beside it trusted audiences only.
+fn check_audience(
+    settings: &IdTokenSettings,
+    claims: &RegisteredClaims,
+    client_id: &str,
+) -> Result<(), ResponseJwtError> {
+    let is_for_us = claims.audience.iter().any(|one| **one == *client_id);
+    let others = check_other_audiences(settings, claims, client_id);
+    match is_for_us && others.is_ok() {
+        true => Ok(()),
+        false => Err(ResponseJwtError::Audience),
+    }
+}
+
+/// Explains a rejection for the log. Of a response that is not verified only the algorithm and seconds are named.
+fn explain(
+    settings: &IdTokenSettings,
+    server: &AuthorizationServer,
+    jwt: &str,
+    error: &VerifyError,
+) -> ResponseJwtError {
+    if let Some(unavailable) = error.unavailable() {
+        return ResponseJwtError::Unavailable(unavailable.clone());
+    }
+    let kind = error.kind();
+    let jws = Jws::read(jwt).ok();
+    let now = unix_seconds(&**server.clock());
+    let time = |name| {
+        let payload = parse_object(jws.as_ref()?.payload()).ok()?;
+        seconds(payload.value(name), f64::floor).ok().flatten()
+    };
+    let wrong_time = |found| {
+        let expected = format!("a difference of at most {} seconds", settings.leeway);
+        let setting =
+            "LoginLayer::with_leeway, or the clock of this or of the authorization server";
+        Explanation::new(found, expected, setting)
+    };
+    let explanation = match kind {
+        VerifyErrorKind::Algorithm => {
+            Some(settings.explain_algorithm(jws.as_ref().map(Jws::algorithm)))
+        }
+        VerifyErrorKind::Expired => time("exp").map(|exp| wrong_time(past("exp", exp, now))),
+        VerifyErrorKind::NotYetValid => time("nbf")
+            .map(|nbf| ("nbf", nbf))
+            .into_iter()
+            .chain(time("iat").map(|iat| ("iat", iat)))
+            .max_by_key(|(_, at)| *at)
+            .map(|(name, at)| wrong_time(ahead(name, at, now))),
+        _ => None,
+    };
+    match explanation {
+        Some(explanation) => ResponseJwtError::Explained { kind, explanation },
+        None => ResponseJwtError::Token(kind),
+    }
+}
