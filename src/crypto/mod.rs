@@ -16,6 +16,7 @@ mod key_material;
 pub(crate) mod key_text;
 mod pem;
 mod private_key;
+mod proof_key;
 pub(crate) mod seal;
 mod signing_key;
 
@@ -32,4 +33,5 @@ pub(crate) use hmac::hmac_sha256;
 pub(crate) use jwk::Jwk;
 pub(crate) use jws::{Jws, JwsError, same_media_type};
 pub(crate) use pem::is_one_sequence;
+pub(crate) use proof_key::ProofKey;
 pub use signing_key::SigningKey;

@@ -17,6 +17,7 @@
 
 mod callback;
 mod complete;
+mod dpop;
 mod error;
 mod logout;
 mod redeem;
@@ -34,6 +35,7 @@ mod transaction;
 mod userinfo;
 
 pub(crate) use callback::AuthorizationGrant;
+pub(crate) use dpop::{ApiCredentials, CredentialsError, RejectedProof};
 pub use error::{FlowError, FlowErrorKind};
 pub(crate) use logout::EndSession;
 pub(crate) use redeem::RedemptionOutcome;

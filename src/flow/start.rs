@@ -38,6 +38,7 @@ impl Flow {
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
         check_sendable(&metadata)?;
+        self.check_dpop(&metadata)?;
         self.token_endpoint(&metadata).map(|_| ())
     }
 
@@ -51,6 +52,7 @@ impl Flow {
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
         check_sendable(&metadata)?;
+        self.check_dpop(&metadata)?;
         // Before the user signs in there.
         self.token_endpoint(&metadata)?;
         request.check(&metadata)?;
@@ -92,6 +94,9 @@ impl Flow {
             nonce: &secret.nonce(),
             code_challenge: &challenge(&secret.verifier())?,
         });
+        if let Some(thumbprint) = self.proof_key_thumbprint(secret)? {
+            authorization.add("dpop_jkt", &thumbprint);
+        }
         request.add_to(&mut authorization);
         for (name, value) in &self.parameters {
             authorization.add_configured(name, value);

@@ -6,10 +6,14 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
 
+use super::dpop::NonceIssuer;
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
 use crate::clock::{seconds_after, unix_seconds};
+use crate::crypto::ProofKey;
 use crate::issuer::{AuthenticationContext, EndpointError, FormParameters};
+use crate::protocol::credentials::Scheme;
+use crate::protocol::dpop::{PROOF_FIELD, ProofRejection};
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::token_response::{Lifetime, TokenResponse};
 use crate::protocol::{Metadata, form};
@@ -21,8 +25,8 @@ const UNKNOWN_LIFETIME: Duration = Duration::from_secs(60);
 /// A token request without a response.
 #[derive(Debug)]
 pub(super) enum TokenRequestError {
-    /// The request was not sent.
-    NotSent(FlowError),
+    /// The request was not sent, or the server did not process it for lack of a DPoP nonce.
+    NotProcessed(FlowError),
     /// The request may have been sent, but no readable response was received.
     NoResponse(FlowError),
 }
@@ -31,7 +35,7 @@ impl TokenRequestError {
     /// Adds the endpoint to the message, for the log.
     fn at_endpoint(self, url: &str) -> Self {
         match self {
-            Self::NotSent(error) => Self::NotSent(error.at_endpoint(url)),
+            Self::NotProcessed(error) => Self::NotProcessed(error.at_endpoint(url)),
             Self::NoResponse(error) => Self::NoResponse(error.at_endpoint(url)),
         }
     }
@@ -39,28 +43,76 @@ impl TokenRequestError {
 
 impl From<FlowError> for TokenRequestError {
     fn from(error: FlowError) -> Self {
-        Self::NotSent(error)
+        Self::NotProcessed(error)
     }
 }
 
 impl From<TokenRequestError> for FlowError {
     fn from(error: TokenRequestError) -> Self {
         match error {
-            TokenRequestError::NotSent(error) | TokenRequestError::NoResponse(error) => error,
+            TokenRequestError::NotProcessed(error) | TokenRequestError::NoResponse(error) => error,
         }
     }
 }
 
 impl Flow {
-    /// Sends one token request, within the limits of the back channel. Never retries.
+    /// Sends a token request, within the limits of the back channel, with a proof of this key.
+    ///
+    /// Repeats it once if the server requires a DPoP nonce, since it has not processed the request then (RFC 9449 §8).
+    /// Never repeats it otherwise.
     pub(super) async fn send_token_request(
         &self,
         parameters: FormParameters<'_>,
+        key: Option<&ProofKey>,
     ) -> Result<Response<Bytes>, TokenRequestError> {
         let metadata = self.server.metadata().await.map_err(FlowError::from)?;
         let endpoint = self.token_endpoint(&metadata)?;
-        let response = self.send_authenticated(endpoint, parameters).await;
-        response.map_err(|error| error.at_endpoint(endpoint))
+        let sent = self.send_with_nonce(endpoint, parameters, key).await;
+        sent.map_err(|error| error.at_endpoint(endpoint))
+    }
+
+    async fn send_with_nonce(
+        &self,
+        endpoint: &str,
+        parameters: FormParameters<'_>,
+        key: Option<&ProofKey>,
+    ) -> Result<Response<Bytes>, TokenRequestError> {
+        let Some(key) = key else {
+            return self.send_authenticated(endpoint, parameters).await;
+        };
+        let first = self.send_with_proof(endpoint, parameters.clone(), key);
+        let (response, has_nonce) = first.await?;
+        if !requires_nonce(&response) {
+            return Ok(response);
+        }
+        if !has_nonce {
+            return Err(FlowError::no_dpop_nonce().into());
+        }
+        tracing::debug!(
+            name: "dpop_nonce_required", target: "tower_oauth::login", issuer = self.server.issuer(),
+            "the token endpoint requires a new DPoP nonce: the request is repeated with it"
+        );
+        let (response, _) = self.send_with_proof(endpoint, parameters, key).await?;
+        match requires_nonce(&response) {
+            true => Err(FlowError::dpop_nonce_refused().into()),
+            false => Ok(response),
+        }
+    }
+
+    /// Sends a token request with a new proof. Keeps the nonce of the response and returns whether it has one.
+    async fn send_with_proof(
+        &self,
+        endpoint: &str,
+        parameters: FormParameters<'_>,
+        key: &ProofKey,
+    ) -> Result<(Response<Bytes>, bool), TokenRequestError> {
+        let mut request = self.authenticated_form(endpoint, parameters).await?;
+        let proof = self.token_request_proof(key, request.method(), request.uri())?;
+        request.headers_mut().insert(PROOF_FIELD, proof);
+        let response = self.send_form(request).await?;
+        let issuer = NonceIssuer::AuthorizationServer;
+        let has_nonce = self.nonces.learn(issuer, response.headers());
+        Ok((response, has_nonce))
     }
 
     /// Sends a form with client authentication to an endpoint of the authorization server: token, revocation or
@@ -71,11 +123,18 @@ impl Flow {
         parameters: FormParameters<'_>,
     ) -> Result<Response<Bytes>, TokenRequestError> {
         let request = self.authenticated_form(endpoint, parameters).await?;
+        self.send_form(request).await
+    }
+
+    async fn send_form(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, TokenRequestError> {
         self.server.send(request).await.map_err(|error| {
             let is_not_sent = error.is_not_sent();
             let error = FlowError::from(error);
             match is_not_sent {
-                true => TokenRequestError::NotSent(error),
+                true => TokenRequestError::NotProcessed(error),
                 false => TokenRequestError::NoResponse(error),
             }
         })
@@ -142,6 +201,19 @@ impl Flow {
             tokens.refresh_expires_in.map(after),
         )
     }
+}
+
+/// Returns the type of the access tokens that are bound to this key, if any.
+pub(super) fn scheme_for(key: Option<&ProofKey>) -> Scheme {
+    match key {
+        Some(_) => Scheme::Dpop,
+        None => Scheme::Bearer,
+    }
+}
+
+fn requires_nonce(response: &Response<Bytes>) -> bool {
+    let rejection = ProofRejection::of_token_response(response.status(), response.body());
+    rejection == Some(ProofRejection::NonceRequired)
 }
 
 /// Logs the malformed members of a token response that were ignored.

@@ -23,6 +23,8 @@ pub(crate) const PROTECTION_OF_LOGINS: [&str; 4] = [
 ];
 
 pub(crate) const ISS_PARAMETER: &str = "authorization_response_iss_parameter_supported";
+/// Needed with DPoP only.
+pub(crate) const DPOP_ALGORITHMS: &str = "dpop_signing_alg_values_supported";
 pub(super) const CHALLENGE_METHODS: &str = "code_challenge_methods_supported";
 
 impl MalformedMember {

@@ -6,7 +6,9 @@ use self::malformed::{CHALLENGE_METHODS, MemberReader};
 use super::endpoint::{MtlsAliases, ServerEndpoint};
 use super::json::{InvalidJson, parse_object};
 
-pub(crate) use self::malformed::{ISS_PARAMETER, MalformedMember, PROTECTION_OF_LOGINS};
+pub(crate) use self::malformed::{
+    DPOP_ALGORITHMS, ISS_PARAMETER, MalformedMember, PROTECTION_OF_LOGINS,
+};
 
 /// The metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3).
 ///
@@ -46,6 +48,7 @@ pub struct Metadata {
     mtls_endpoint_aliases: MtlsAliases,
     id_token_signing_alg_values_supported: Option<Vec<String>>,
     authorization_response_iss_parameter_supported: bool,
+    dpop_signing_alg_values_supported: Option<Vec<String>>,
     malformed: Vec<MalformedMember>,
 }
 
@@ -106,6 +109,7 @@ impl Metadata {
             id_token_signing_alg_values_supported: reader
                 .list("id_token_signing_alg_values_supported"),
             authorization_response_iss_parameter_supported: reader.flag(ISS_PARAMETER),
+            dpop_signing_alg_values_supported: reader.list(DPOP_ALGORITHMS),
             malformed: reader.malformed,
         })
     }
@@ -249,6 +253,11 @@ impl Metadata {
     /// Returns `authorization_response_iss_parameter_supported`, or `false` if it is absent.
     pub fn authorization_response_iss_parameter_supported(&self) -> bool {
         self.authorization_response_iss_parameter_supported
+    }
+
+    /// Returns `dpop_signing_alg_values_supported`, or `None` if it is absent (RFC 9449 §5.1).
+    pub fn dpop_signing_alg_values_supported(&self) -> Option<&[String]> {
+        self.dpop_signing_alg_values_supported.as_deref()
     }
 
     /// Returns the address of an endpoint. A client with a certificate must use the alias, if there is one (RFC 8705
