@@ -100,6 +100,7 @@
 //! | servers without rotation, with expiring refresh tokens or with fewer scopes work | [`without_rotation`](TestClient::without_rotation), [`with_refresh_token_lifetime`](TestClient::with_refresh_token_lifetime), [`with_refreshed_id_token`](TestClient::with_refreshed_id_token), [`with_refreshed_scopes`](TestClient::with_refreshed_scopes) |
 //! | a failing refresh does not affect logins | [`Fault::only_for`] |
 //! | concurrent requests during a refresh are handled | [`Fault::wait_for`], [`Fault::hold_response`], [`wait_for_grant`](TestServer::wait_for_grant) |
+//! | access tokens are bound to a key, and nonces are required | [`with_required_dpop`](TestClient::with_required_dpop), [`with_dpop_nonces`](TestServer::with_dpop_nonces) |
 //! | a logout revokes the tokens | [`refresh_tokens`](TestServer::refresh_tokens), [`access_tokens`](TestServer::access_tokens), [`revoked_tokens`](TestServer::revoked_tokens) |
 //! | back-channel logout ends the session | [`add_relying_party`](TestServer::add_relying_party), then [`sign_out`](TestServer::sign_out) |
 //! | forged, expired and replayed logout tokens are rejected | [`logout_token`](TestServer::logout_token), [`send_logout_token`](TestServer::send_logout_token) |

@@ -43,6 +43,7 @@ pub struct TestClient {
     pub(super) refresh: RefreshRules,
     pub(super) backchannel_logout_uri: Option<String>,
     pub(super) frontchannel_logout_uri: Option<String>,
+    pub(super) requires_dpop: bool,
 }
 
 /// A grant type (RFC 6749 §1.3).
@@ -133,6 +134,7 @@ impl TestClient {
             refresh: RefreshRules::default(),
             backchannel_logout_uri: None,
             frontchannel_logout_uri: None,
+            requires_dpop: false,
         }
     }
 
@@ -191,6 +193,13 @@ impl TestClient {
     /// require the URL of their token endpoint instead.
     pub fn with_assertion_audience(mut self, audience: &str) -> Self {
         self.assertion_audience = Some(audience.to_owned());
+        self
+    }
+
+    /// Rejects token requests of the client without a DPoP proof (`dpop_bound_access_tokens`, RFC 9449 §5.2). The tokens
+    /// of requests with a proof are bound to its key for every client.
+    pub fn with_required_dpop(mut self) -> Self {
+        self.requires_dpop = true;
         self
     }
 

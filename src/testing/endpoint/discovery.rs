@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::respond;
 use super::super::server::TestServer;
+use crate::crypto::DEFAULT_ALGORITHMS;
 
 /// Returns the metadata document for both well-known paths.
 pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
@@ -29,6 +30,7 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         "token_endpoint_auth_methods_supported":
             ["client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "none"],
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": DEFAULT_ALGORITHMS.iter().map(|one| one.name()).collect::<Vec<_>>(),
         "prompt_values_supported": ["none", "login", "consent"],
         "authorization_response_iss_parameter_supported": true,
         "backchannel_logout_supported": true,

@@ -6,6 +6,7 @@ mod discovery;
 mod end_session;
 mod introspection;
 mod pages;
+mod proof;
 mod request;
 mod revocation;
 mod sign_in;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use url::Url;
 
+pub(super) use proof::NonceKeys;
 pub(super) use request::ValidatedRequest;
 
 use super::fault::Kind;

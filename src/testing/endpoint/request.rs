@@ -14,6 +14,7 @@ pub(in crate::testing) struct ValidatedRequest {
     pub(super) scopes: ScopeSet,
     pub(super) state: Option<String>,
     pub(super) nonce: Option<String>,
+    pub(super) dpop_jkt: Option<String>,
     pub(super) challenge: String,
     pub(super) prompt: Prompt,
     /// In seconds.
@@ -107,6 +108,7 @@ impl ValidatedRequest {
             scopes: check_scopes(parameters, client)?,
             state: parameters.value("state").map(str::to_owned),
             nonce: parameters.value("nonce").map(str::to_owned),
+            dpop_jkt: parameters.value("dpop_jkt").map(str::to_owned),
             challenge: check_challenge(parameters)?,
             prompt: check_prompt(parameters)?,
             max_age: check_max_age(parameters)?,
