@@ -76,13 +76,19 @@ impl Session {
     ///
     /// [RFC 9449 §9]: https://www.rfc-editor.org/rfc/rfc9449#section-9
     pub fn note_response(&self, uri: &Uri, status: StatusCode, headers: &HeaderMap) -> bool {
-        let current = self.current();
-        if current.record().tokens().proof_key.is_none() {
-            return false;
-        }
-        let rejected = self.manager().flow();
-        let rejected = rejected.note_resource_response(uri, status, headers);
-        rejected == Some(RejectedProof::NewNonce)
+        let is_bound = self.current().record().tokens().proof_key.is_some();
+        is_bound && self.rejected_proof(uri, status, headers) == Some(RejectedProof::NewNonce)
+    }
+
+    /// Keeps the nonce of a response to a request with a proof, and returns why the proof was rejected, if it was.
+    pub(crate) fn rejected_proof(
+        &self,
+        uri: &Uri,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Option<RejectedProof> {
+        let flow = self.manager().flow();
+        flow.note_resource_response(uri, status, headers)
     }
 
     /// Returns the credentials for a request with the access token of this record.

@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// Returns the newest record, whose access token is valid now.
-    pub(super) async fn with_valid_token(&self) -> Result<Arc<SessionRecord>, SessionError> {
+    pub(crate) async fn with_valid_token(&self) -> Result<Arc<SessionRecord>, SessionError> {
         self.note_read();
         let manager = &self.0.manager;
         let now = manager.time();

@@ -14,6 +14,7 @@
 mod support;
 
 mod browser;
+mod dpop;
 mod logout;
 mod refresh_tokens;
 mod server;
