@@ -186,7 +186,13 @@ async fn userinfo_accepts_a_token_with_the_scheme_and_the_key_that_it_is_bound_t
         ("no proof", "DPoP", token, String::new(), 401),
         ("other key", "DPoP", token, by(&other, token), 401),
         ("other token", "DPoP", token, by(&bound, bearer), 401),
-        ("no ath", "DPoP", token, bound.proof("GET", &url).sign(), 401),
+        (
+            "no ath",
+            "DPoP",
+            token,
+            bound.proof("GET", &url).sign(),
+            401,
+        ),
         ("unbound", "DPoP", bearer, by(&bound, bearer), 401),
         ("bearer", "Bearer", bearer, String::new(), 200),
     ] {

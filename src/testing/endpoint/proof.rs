@@ -81,7 +81,7 @@ pub(super) fn of_user_info(
         })
 }
 
-type Rejected = (VerifyErrorKind, Option<HeaderValue>);
+type RejectedCheck = (VerifyErrorKind, Option<HeaderValue>);
 
 fn check(
     server: &TestServer,
@@ -89,7 +89,7 @@ fn check(
     request: &Request<Bytes>,
     token: Option<&str>,
     nonces: Option<&DpopNonceKey>,
-) -> Result<CheckedProof, Rejected> {
+) -> Result<CheckedProof, RejectedCheck> {
     let Ok(dpop) = Dpop::new(&server.origin()) else {
         panic!("DPoP requires an https issuer, or http on loopback")
     };

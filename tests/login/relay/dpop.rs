@@ -104,7 +104,11 @@ async fn the_upstream_receives_a_proof_for_its_own_url_and_none_of_the_browser()
     let shop = shop_at(&server, &upstream);
     let jar = shop.signed_in().await;
     for (method, path) in [("GET", "/orders?state=open"), ("DELETE", "/orders/a%20b")] {
-        let planted = [("authorization", "DPoP mine"), ("dpop", "mine"), ("DPoP", "b")];
+        let planted = [
+            ("authorization", "DPoP mine"),
+            ("dpop", "mine"),
+            ("DPoP", "b"),
+        ];
         let ask = Ask::new(method, &format!("/api{path}")).with(&SCRIPT);
         let answer = shop.send(ask.with(&planted).jar(&jar)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -148,9 +152,8 @@ async fn a_nonce_is_answered_with_one_retry_if_the_body_can_be_sent_again() {
         let shop = shop_at(&server, &upstream);
         let jar = shop.signed_in().await;
         let answer = send_body(&shop, &jar, body()).await;
-        let proofs = |received: Vec<HeaderMap>| -> Vec<Proof> {
-            received.iter().map(Proof::of).collect()
-        };
+        let proofs =
+            |received: Vec<HeaderMap>| -> Vec<Proof> { received.iter().map(Proof::of).collect() };
         match expected {
             Some(text) => {
                 assert_eq!(answer.text(), text, "{name}");
@@ -206,7 +209,12 @@ async fn a_rejected_proof_is_a_502_and_a_rejected_token_a_401() {
             2,
             "use_dpop_nonce twice",
         ),
-        (&[("www-authenticate", NONCE)], 502, 1, "no valid `DPoP-Nonce`"),
+        (
+            &[("www-authenticate", NONCE)],
+            502,
+            1,
+            "no valid `DPoP-Nonce`",
+        ),
         (
             &[("www-authenticate", NONCE), ("dpop-nonce", "a b")],
             502,
@@ -223,8 +231,18 @@ async fn a_rejected_proof_is_a_502_and_a_rejected_token_a_401() {
             1,
             "no valid `DPoP-Nonce`",
         ),
-        (&[("www-authenticate", INVALID), ("dpop-nonce", "n")], 502, 1, "clock"),
-        (&[("www-authenticate", TOKEN), ("dpop-nonce", "n")], 401, 1, ""),
+        (
+            &[("www-authenticate", INVALID), ("dpop-nonce", "n")],
+            502,
+            1,
+            "clock",
+        ),
+        (
+            &[("www-authenticate", TOKEN), ("dpop-nonce", "n")],
+            401,
+            1,
+            "",
+        ),
     ] {
         let server = server();
         let upstream = Recording::always(401, fields);
@@ -287,7 +305,10 @@ async fn a_body_that_is_kept_is_read_in_time_or_rejected() {
     let upstream = Recording::api(&server, true);
     let shop = shop_at(&server, &upstream);
     let jar = shop.signed_in().await;
-    for (fails, status, code) in [(false, 408, "body_too_late"), (true, 400, "unreadable_body")] {
+    for (fails, status, code) in [
+        (false, 408, "body_too_late"),
+        (true, 400, "unreadable_body"),
+    ] {
         let sent = send_body(&shop, &jar, Body::new(Stuck(fails)));
         let answer = in_time(&server.clock(), sent).await;
         assert_eq!(answer.status, status);
