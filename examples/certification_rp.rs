@@ -30,6 +30,7 @@
 //! | URL | for |
 //! | --- | --- |
 //! | `/auth/callback` | redirect URI |
+//! | `/auth/login` | `initiate_login_uri` |
 //! | `/auth/logout` | post-logout redirect URI |
 //! | `/auth/backchannel-logout` | back-channel logout URI |
 //! | `/auth/frontchannel-logout` | front-channel logout URI; `frontchannel_logout_session_required` |

@@ -55,6 +55,7 @@ fn login(
         .with_scopes(&configuration.scopes)?
         .with_post_logout_redirect_uri(&format!("{base}/auth/logout"))?
         .with_default_return_to("/account")?
+        .with_third_party_login()
         .with_error_page(error_page);
     if let Some(algorithm) = configuration.id_token_algorithm {
         login = login.with_id_token_algorithms([algorithm])?;

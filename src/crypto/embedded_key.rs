@@ -5,7 +5,7 @@
 
 use super::jwk::{check_complete, check_public, check_purpose};
 use super::key_material::{KeyMaterial, read_material};
-use super::{Algorithm, PublicKey, base64url, digest};
+use super::{Algorithm, PublicKey};
 use crate::protocol::json::Object;
 
 /// The parameters of a key from a header, not yet prepared for verification.
@@ -37,41 +37,16 @@ impl EmbeddedKey {
         PublicKey::prepare(&self.0, algorithm)
     }
 
-    /// Returns the SHA-256 thumbprint: over the required members in lexicographic order, without white space
-    /// (RFC 7638 §3).
+    /// Returns the SHA-256 thumbprint (RFC 7638 §3).
     pub(crate) fn thumbprint(&self) -> [u8; 32] {
-        let coordinates = |point: &[u8]| {
-            let bytes = point.get(1..).unwrap_or_default();
-            let (x, y) = bytes.split_at(bytes.len() / 2);
-            (base64url::encode(x), base64url::encode(y))
-        };
-        let text = match &self.0 {
-            KeyMaterial::Rsa { modulus, exponent } => {
-                let (n, e) = (base64url::encode(modulus), base64url::encode(exponent));
-                format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#)
-            }
-            KeyMaterial::P256(point) => {
-                let (x, y) = coordinates(point);
-                format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
-            }
-            KeyMaterial::P384(point) => {
-                let (x, y) = coordinates(point);
-                format!(r#"{{"crv":"P-384","kty":"EC","x":"{x}","y":"{y}"}}"#)
-            }
-            KeyMaterial::Ed25519(key) => {
-                let x = base64url::encode(key);
-                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)
-            }
-        };
-        let mut thumbprint = [0; 32];
-        thumbprint.copy_from_slice(&digest::sha256(text.as_bytes()));
-        thumbprint
+        self.0.thumbprint()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::base64url;
     use crate::protocol::json::parse_object;
 
     fn read(jwk: &str, algorithm: Algorithm) -> Result<String, &'static str> {

@@ -1,6 +1,6 @@
 //! The parameters of public keys, checked for type and size.
 
-use super::{KeyKind, base64url};
+use super::{KeyKind, base64url, digest};
 use crate::protocol::json::Object;
 
 /// The parameters of a public key, of the right size for its type.
@@ -25,6 +25,41 @@ impl KeyMaterial {
             Self::P384(_) => KeyKind::P384,
             Self::Ed25519(_) => KeyKind::Ed25519,
         }
+    }
+
+    /// Returns the key as a JWK with the required members only, in lexicographic order and without white space
+    /// (RFC 7638 §3).
+    pub(super) fn required_members(&self) -> String {
+        let coordinates = |point: &[u8]| {
+            let bytes = point.get(1..).unwrap_or_default();
+            let (x, y) = bytes.split_at(bytes.len() / 2);
+            (base64url::encode(x), base64url::encode(y))
+        };
+        match self {
+            Self::Rsa { modulus, exponent } => {
+                let (n, e) = (base64url::encode(modulus), base64url::encode(exponent));
+                format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#)
+            }
+            Self::P256(point) => {
+                let (x, y) = coordinates(point);
+                format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
+            }
+            Self::P384(point) => {
+                let (x, y) = coordinates(point);
+                format!(r#"{{"crv":"P-384","kty":"EC","x":"{x}","y":"{y}"}}"#)
+            }
+            Self::Ed25519(key) => {
+                let x = base64url::encode(key);
+                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)
+            }
+        }
+    }
+
+    /// Returns the SHA-256 thumbprint (RFC 7638 §3).
+    pub(super) fn thumbprint(&self) -> [u8; 32] {
+        let mut thumbprint = [0; 32];
+        thumbprint.copy_from_slice(&digest::sha256(self.required_members().as_bytes()));
+        thumbprint
     }
 }
 

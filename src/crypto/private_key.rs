@@ -117,7 +117,7 @@ impl PrivateMaterial {
     }
 
     /// Encodes the private value as PKCS#8 without the public key.
-    fn from_value(kind: KeyKind, private: &[u8]) -> Option<Self> {
+    pub(super) fn from_value(kind: KeyKind, private: &[u8]) -> Option<Self> {
         let (prefix, length): (&[u8], _) = match kind {
             KeyKind::P256 => (
                 b"\x30\x41\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\

@@ -53,6 +53,7 @@ impl Flow {
                 refresh_token: tokens.refresh_token,
                 refresh_token_expires_at,
                 id_token: Some(id_token),
+                proof_key: self.proof_key(&transaction.secret)?,
             },
         }))
     }

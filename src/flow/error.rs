@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::issuer::{AuthenticationError, BackChannelError, Client, Unavailable, describe};
 use crate::protocol::OAuthErrorCode;
 use crate::protocol::authorization_response::InvalidAuthorizationResponse;
+use crate::protocol::credentials::Scheme;
+use crate::protocol::dpop::ProofRejection;
 use crate::protocol::sanitize::{display_safe, log_safe};
 use crate::protocol::token_response::TokenResponseError;
 use crate::random::RandomError;
@@ -202,6 +204,26 @@ impl FlowError {
         }
     }
 
+    /// `use_dpop_nonce` without a nonce: no proof would be accepted.
+    pub(super) fn no_dpop_nonce() -> Self {
+        Self::new(
+            FlowErrorKind::Server,
+            "dpop_nonce_missing",
+            "the token endpoint requires a DPoP nonce (use_dpop_nonce), and its response has not exactly one valid \
+             `DPoP-Nonce` field",
+        )
+    }
+
+    /// `use_dpop_nonce` a second time: the server rejects its own nonces.
+    pub(super) fn dpop_nonce_refused() -> Self {
+        Self::new(
+            FlowErrorKind::Server,
+            "dpop_nonce_refused",
+            "the token endpoint rejected the DPoP nonce that it had just sent (use_dpop_nonce twice): its processes may \
+             not share their nonces",
+        )
+    }
+
     pub(super) fn no_refresh_token() -> Self {
         Self::new(
             FlowErrorKind::Refused,
@@ -311,6 +333,16 @@ impl From<TokenResponseError> for FlowError {
     fn from(error: TokenResponseError) -> Self {
         let message = error.to_string();
         match error {
+            TokenResponseError::Refused { code, description }
+                if ProofRejection::from_code(code.as_str()).is_some() =>
+            {
+                let message = format!(
+                    "{message}: without `LoginLayer::with_dpop` requests have no proof; with it, check that the clock of \
+                     this machine, which is `iat` of the proof, is right"
+                );
+                Self::new(FlowErrorKind::Configuration, "dpop_proof_refused", message)
+                    .with_error_response(code, description, false)
+            }
             TokenResponseError::Refused { code, description } => {
                 let (kind, name) = match code {
                     OAuthErrorCode::InvalidGrant => (FlowErrorKind::Request, "code_refused"),
@@ -344,7 +376,14 @@ impl From<TokenResponseError> for FlowError {
             TokenResponseError::Member(_) => {
                 Self::new(FlowErrorKind::Server, "token_response_member", message)
             }
-            TokenResponseError::TokenType => {
+            TokenResponseError::TokenType(Scheme::Bearer) => {
+                Self::new(FlowErrorKind::Server, "token_type", message)
+            }
+            TokenResponseError::TokenType(Scheme::Dpop) => {
+                let message = format!(
+                    "{message}: the authorization server ignored the DPoP proof; enable DPoP for the client there, or \
+                     remove `LoginLayer::with_dpop`"
+                );
                 Self::new(FlowErrorKind::Server, "token_type", message)
             }
         }

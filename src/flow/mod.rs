@@ -15,8 +15,10 @@
 //!
 //! Logins without the scope `openid`, encrypted ID tokens and encrypted userinfo responses are not supported.
 
+mod authenticated_request;
 mod callback;
 mod complete;
+mod dpop;
 mod error;
 mod logout;
 mod pushed_request;
@@ -38,6 +40,7 @@ mod transaction;
 mod userinfo;
 
 pub(crate) use callback::AuthorizationGrant;
+pub(crate) use dpop::{ApiCredentials, CredentialsError, RejectedProof};
 pub use error::{FlowError, FlowErrorKind};
 pub(crate) use logout::EndSession;
 pub(crate) use redeem::RedemptionOutcome;

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
+use super::authenticated_request::SendError;
 use super::error::{FlowError, FlowErrorKind, RETRY_AFTER};
 use super::settings::Flow;
-use super::token_endpoint::SendError;
 use crate::issuer::{BackChannelError, FormParameters, describe, retry_after};
 use crate::protocol::OAuthErrorCode;
 use crate::protocol::json::parse_object;
@@ -45,7 +45,7 @@ impl Flow {
         if self.client.has_id_in_header() {
             form.push(("client_id", Cow::Borrowed(self.client.id())));
         }
-        let response = self.send_authenticated(endpoint, form).await;
+        let response = self.send_authenticated(endpoint, form, None).await;
         let response = response.map_err(|error| match error {
             SendError::NotAuthenticated(error) => error,
             SendError::BackChannel(error) => no_response(endpoint, &error),

@@ -3,7 +3,7 @@
 use super::callback::AuthorizationGrant;
 use super::error::FlowError;
 use super::settings::Flow;
-use super::token_endpoint::{TokenRequestError, log_ignored};
+use super::token_endpoint::{TokenRequestError, log_ignored, scheme_for};
 use crate::protocol::OAuthErrorCode;
 use crate::protocol::token_request::TokenRequest;
 use crate::protocol::token_response::{TokenResponse, TokenResponseError};
@@ -18,7 +18,7 @@ pub(crate) struct RedemptionError {
 /// Whether a code was redeemed by a token request that returned no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RedemptionOutcome {
-    /// The authorization server rejected the request (RFC 6749 §5.2), or the request was not sent: the code
+    /// The authorization server rejected the request (RFC 6749 §5.2, RFC 9449 §8), or the request was not sent: the code
     /// was not redeemed.
     Refused,
     /// No response, an unreadable response, or a response of a proxy: the code may have been redeemed.
@@ -28,27 +28,34 @@ pub(crate) enum RedemptionOutcome {
 impl Flow {
     /// Redeems the code, within the limits of the back channel.
     ///
-    /// Never retries: a request without a response may have been processed, and if a code is used twice, the
-    /// authorization server should revoke the tokens that it issued (RFC 6749 §4.1.2).
+    /// Never retries, except for a DPoP nonce: a request without a response may have been processed, and if a code is
+    /// used twice, the authorization server should revoke the tokens that it issued (RFC 6749 §4.1.2).
     pub(crate) async fn redeem(
         &self,
         grant: &AuthorizationGrant,
     ) -> Result<TokenResponse, RedemptionError> {
+        let key = self.proof_key(&grant.transaction.secret);
+        let key = key.map_err(|error| RedemptionError {
+            outcome: RedemptionOutcome::Refused,
+            error,
+        })?;
         let request = TokenRequest {
             code: &grant.code,
             redirect_uri: &self.redirect_uri,
             code_verifier: &grant.transaction.secret.verifier(),
         };
-        let response = self.send_token_request(request.parameters()).await;
+        let response = self.send_token_request(request.parameters(), key.as_ref());
+        let response = response.await;
         let response = response.map_err(|error| RedemptionError {
             outcome: match error {
-                TokenRequestError::NotSent(_) => RedemptionOutcome::Refused,
+                TokenRequestError::NotProcessed(_) => RedemptionOutcome::Refused,
                 TokenRequestError::NoResponse(_) => RedemptionOutcome::Unknown,
             },
             error: error.into(),
         })?;
         let status = response.status();
-        let tokens = TokenResponse::parse(status.as_u16(), response.body());
+        let scheme = scheme_for(key.as_ref());
+        let tokens = TokenResponse::parse(status.as_u16(), response.body(), scheme);
         let tokens = tokens.inspect(|tokens| log_ignored(tokens, self.server.issuer()));
         tokens.map_err(|error| RedemptionError {
             outcome: match &error {

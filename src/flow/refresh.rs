@@ -5,9 +5,10 @@ use http::Response;
 
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
-use super::token_endpoint::{TokenRequestError, log_ignored};
+use super::token_endpoint::{TokenRequestError, log_ignored, scheme_for};
 use crate::clock::unix_seconds;
 use crate::issuer::retry_after;
+use crate::protocol::credentials::Scheme;
 use crate::protocol::token_request::RefreshRequest;
 use crate::protocol::token_response::{TokenResponse, TokenResponseError};
 use crate::protocol::{AccessToken, Claims, IdToken, OAuthErrorCode, RefreshToken, ScopeSet};
@@ -80,7 +81,7 @@ impl RefreshFailure {
                 _ => Self::Misconfigured(error.into()),
             },
             // RFC 9449 §5: a client must not use a token of another type than the one it asked for.
-            TokenResponseError::TokenType => Self::NotForSession(error.into()),
+            TokenResponseError::TokenType(_) => Self::NotForSession(error.into()),
             TokenResponseError::Status(429 | 503) => Self::Unavailable(error.into()),
             TokenResponseError::Status(400) => Self::Unexplained(error.into()),
             // Sent by a proxy or a firewall, or the URL is not a token endpoint.
@@ -120,9 +121,11 @@ impl Flow {
             .as_ref()
             .ok_or_else(|| RefreshFailure::Refused(FlowError::no_refresh_token()))?;
         let request = RefreshRequest { refresh_token };
-        let response = match self.send_token_request(request.parameters()).await {
+        // RFC 9449 §5: every refresh has a proof. The refresh token of a public client is bound to the key.
+        let key = record.tokens().proof_key.as_ref();
+        let response = match self.send_token_request(request.parameters(), key).await {
             Ok(response) => response,
-            Err(TokenRequestError::NotSent(error)) => {
+            Err(TokenRequestError::NotProcessed(error)) => {
                 return Err(match error.kind() {
                     FlowErrorKind::Configuration => RefreshFailure::Misconfigured(error),
                     _ => RefreshFailure::Unavailable(error),
@@ -132,7 +135,7 @@ impl Flow {
                 return Err(RefreshFailure::Unclear(error));
             }
         };
-        let tokens = read(&response).map_err(|failure| match failure {
+        let tokens = read(&response, scheme_for(key)).map_err(|failure| match failure {
             RefreshFailure::Misconfigured(error) => {
                 RefreshFailure::Misconfigured(error.with_advice_for(&self.client))
             }
@@ -181,8 +184,12 @@ impl Flow {
     }
 }
 
-fn read(response: &Response<Bytes>) -> Result<TokenResponse<Option<AccessToken>>, RefreshFailure> {
-    let tokens = TokenResponse::parse_refresh(response.status().as_u16(), response.body());
+fn read(
+    response: &Response<Bytes>,
+    scheme: Scheme,
+) -> Result<TokenResponse<Option<AccessToken>>, RefreshFailure> {
+    let status = response.status().as_u16();
+    let tokens = TokenResponse::parse_refresh(status, response.body(), scheme);
     let retry_after = retry_after(response.headers());
     tokens.map_err(|error| match RefreshFailure::of(error) {
         RefreshFailure::Unavailable(error) => {
@@ -231,7 +238,7 @@ mod tests {
     fn classify(status: u16, body: &str) -> (&'static str, &'static str) {
         let response = Response::builder().status(status);
         let response = response.body(Bytes::from(body.to_owned())).unwrap();
-        let failure = read(&response).unwrap_err();
+        let failure = read(&response, Scheme::Bearer).unwrap_err();
         let (name, error) = failure.parts();
         (name, error.code())
     }
@@ -268,8 +275,14 @@ mod tests {
                     (400, r#"{"error":"invalid_request"}"#),
                     (400, r#"{"error":"access_denied"}"#),
                     (400, r#"{"error":"invalid_grants"}"#),
-                    (400, r#"{"error":"use_dpop_nonce"}"#),
                     (400, r#"{"error":{"a":"invalid_grant"}}"#),
+                ],
+            ),
+            (
+                ("misconfigured", "dpop_proof_refused"),
+                &[
+                    (400, r#"{"error":"use_dpop_nonce"}"#),
+                    (400, r#"{"error":"invalid_dpop_proof"}"#),
                 ],
             ),
             (

@@ -98,7 +98,7 @@ impl Flow {
             ("token", Cow::Borrowed(token)),
             ("token_type_hint", Cow::Borrowed(hint)),
         ];
-        let response = match self.send_authenticated(endpoint, parameters).await {
+        let response = match self.send_authenticated(endpoint, parameters, None).await {
             Ok(response) => response,
             Err(error) => {
                 return RevocationResult::Failed(FlowError::from(error).to_string().into());

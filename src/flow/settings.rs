@@ -1,9 +1,11 @@
 //! Configuration of the code flow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
+use super::dpop::NonceCache;
 use super::error::FlowError;
 use super::redirect_uri::{binding, redirect_target};
 use super::request_settings::RequestSettings;
@@ -50,6 +52,9 @@ pub(crate) struct Flow {
     pub(super) default_token_lifetime: Duration,
     pub(super) login_time_limit: Duration,
     pub(super) missing_revocation_warning: LogOnce,
+    /// Whether logins request access tokens that are bound to a key (RFC 9449).
+    pub(super) dpop: bool,
+    pub(super) nonces: Arc<NonceCache>,
     id_tokens: IdTokenSettings,
     random: Random,
 }
@@ -105,6 +110,8 @@ impl Flow {
             default_token_lifetime: DEFAULT_TOKEN_LIFETIME,
             login_time_limit: DEFAULT_LOGIN_TIME_LIMIT,
             missing_revocation_warning: LogOnce::default(),
+            dpop: false,
+            nonces: Arc::default(),
             id_tokens: IdTokenSettings::default(),
             random: Random::system(),
         })
@@ -221,6 +228,11 @@ impl Flow {
         Ok(self)
     }
 
+    /// Requests access tokens that are bound to a key of each login (RFC 9449).
+    pub(crate) fn with_dpop(self) -> Self {
+        Self { dpop: true, ..self }
+    }
+
     /// Sets the lifetime of access tokens whose response has no `expires_in` (RFC 6749 §5.1).
     pub(crate) fn with_default_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.default_token_lifetime = lifetime;
@@ -330,6 +342,7 @@ mod tests {
             "response_mode",
             "audience",
             "max_age",
+            "dpop_jkt",
             "",
         ] {
             assert!(

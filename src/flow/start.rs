@@ -37,6 +37,7 @@ impl Flow {
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
         self.check_sendable(&metadata)?;
+        self.check_dpop(&metadata)?;
         self.token_endpoint(&metadata)?;
         let available = self.client.check_available(&**self.clock()).await;
         Ok(available?)
@@ -52,6 +53,7 @@ impl Flow {
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
         check_pkce(&metadata)?;
         self.check_sendable(&metadata)?;
+        self.check_dpop(&metadata)?;
         // Before the user signs in there.
         self.token_endpoint(&metadata)?;
         request.check(&metadata)?;
@@ -95,6 +97,9 @@ impl Flow {
         });
         if let Some(mode) = self.response_mode().name() {
             authorization.add("response_mode", mode);
+        }
+        if let Some(thumbprint) = self.proof_key_thumbprint(secret)? {
+            authorization.add("dpop_jkt", &thumbprint);
         }
         request.add_to(&mut authorization);
         for (name, value) in &self.parameters {

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response};
+use http::Response;
 
+use super::authenticated_request::SendError;
+use super::dpop::NonceIssuer;
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::Flow;
 use crate::clock::seconds_after;
-use crate::issuer::{AuthenticationContext, BackChannelError, EndpointError, FormParameters};
+use crate::crypto::ProofKey;
+use crate::issuer::{EndpointError, FormParameters};
+use crate::protocol::Metadata;
+use crate::protocol::credentials::Scheme;
+use crate::protocol::dpop::ProofRejection;
 use crate::protocol::endpoint::ServerEndpoint;
-use crate::protocol::json::parse_object;
 use crate::protocol::token_response::{Lifetime, TokenResponse};
-use crate::protocol::{Metadata, form};
 use crate::telemetry::may_log;
 
 /// The lifetime of an access token whose `expires_in` is malformed, unless the configured default is shorter.
@@ -22,118 +25,80 @@ const UNKNOWN_LIFETIME: Duration = Duration::from_secs(60);
 /// A token request without a response.
 #[derive(Debug)]
 pub(super) enum TokenRequestError {
-    /// The request was not sent.
-    NotSent(FlowError),
+    /// The request was not sent, or the server did not process it for lack of a DPoP nonce.
+    NotProcessed(FlowError),
     /// The request may have been sent, but no readable response was received.
     NoResponse(FlowError),
 }
 
-/// A request with client authentication without a response.
-#[derive(Debug)]
-pub(super) enum SendError {
-    /// The client could not be authenticated, so nothing was sent.
-    NotAuthenticated(FlowError),
-    BackChannel(BackChannelError),
-}
-
 impl TokenRequestError {
-    /// Adds the endpoint to the message, for the log.
-    fn new(error: SendError, url: &str) -> Self {
+    fn new(error: SendError, endpoint: &str) -> Self {
         let is_not_sent = match &error {
             SendError::NotAuthenticated(_) => true,
             SendError::BackChannel(error) => error.is_not_sent(),
         };
-        let error = FlowError::from(error).at_endpoint(url);
+        let error = FlowError::from(error).at_endpoint(endpoint);
         match is_not_sent {
-            true => Self::NotSent(error),
+            true => Self::NotProcessed(error),
             false => Self::NoResponse(error),
-        }
-    }
-}
-
-impl From<FlowError> for SendError {
-    fn from(error: FlowError) -> Self {
-        Self::NotAuthenticated(error)
-    }
-}
-
-impl From<SendError> for FlowError {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::NotAuthenticated(error) => error,
-            SendError::BackChannel(error) => error.into(),
         }
     }
 }
 
 impl From<FlowError> for TokenRequestError {
     fn from(error: FlowError) -> Self {
-        Self::NotSent(error)
+        Self::NotProcessed(error)
     }
 }
 
 impl From<TokenRequestError> for FlowError {
     fn from(error: TokenRequestError) -> Self {
         match error {
-            TokenRequestError::NotSent(error) | TokenRequestError::NoResponse(error) => error,
+            TokenRequestError::NotProcessed(error) | TokenRequestError::NoResponse(error) => error,
         }
     }
 }
 
 impl Flow {
-    /// Sends one token request, within the limits of the back channel. Never retries.
+    /// Sends a token request, within the limits of the back channel, with a proof of this key.
+    ///
+    /// Repeats it once if the server requires a DPoP nonce, since it has not processed the request then (RFC 9449 §8).
+    /// Never repeats it otherwise.
     pub(super) async fn send_token_request(
         &self,
         parameters: FormParameters<'_>,
+        key: Option<&ProofKey>,
     ) -> Result<Response<Bytes>, TokenRequestError> {
         let metadata = self.server.metadata().await.map_err(FlowError::from)?;
         let endpoint = self.token_endpoint(&metadata)?;
-        let response = self.send_authenticated(endpoint, parameters).await;
-        response.map_err(|error| TokenRequestError::new(error, endpoint))
-    }
-
-    /// Sends a form with client authentication to an endpoint of the authorization server: token, revocation or
-    /// pushed authorization requests.
-    pub(super) async fn send_authenticated(
-        &self,
-        endpoint: &str,
-        parameters: FormParameters<'_>,
-    ) -> Result<Response<Bytes>, SendError> {
-        let mut authenticated = parameters.clone();
-        let context = self.authentication_context();
-        let credentials = self.client.authenticate(&context, &mut authenticated);
-        let credentials = credentials.await.map_err(FlowError::from)?;
-        let request = form_request(endpoint, authenticated, credentials.header.clone())?;
-        let response = self.send_form(request).await?;
-        if !is_client_rejection(&response) {
+        let send = |parameters| async {
+            let response = self.send_authenticated(endpoint, parameters, key).await;
+            response.map_err(|error| TokenRequestError::new(error, endpoint))
+        };
+        if key.is_none() {
+            return send(parameters).await;
+        }
+        let learn = |response: &Response<Bytes>| {
+            let issuer = NonceIssuer::AuthorizationServer;
+            self.nonces.learn(issuer, response.headers())
+        };
+        let response = send(parameters.clone()).await?;
+        let has_nonce = learn(&response);
+        if !requires_nonce(&response) {
             return Ok(response);
         }
-        let mut authenticated = parameters;
-        let again = self
-            .client
-            .authenticate_again(&credentials, &context, &mut authenticated);
-        let Some(credentials) = again.await else {
-            return Ok(response);
-        };
-        tracing::info!(
-            name: "client_credential_replaced", target: "tower_oauth::login",
-            issuer = self.server.issuer(), client_id = self.client.id(), endpoint,
-            "the authorization server rejected the client; sending the request once more with the changed credential"
+        if !has_nonce {
+            return Err(FlowError::no_dpop_nonce().at_endpoint(endpoint).into());
+        }
+        tracing::debug!(
+            name: "dpop_nonce_required", target: "tower_oauth::login", issuer = self.server.issuer(),
+            "the token endpoint requires a new DPoP nonce: the request is repeated with it"
         );
-        let request = form_request(endpoint, authenticated, credentials.header)?;
-        self.send_form(request).await
-    }
-
-    async fn send_form(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
-        let response = self.server.send(request).await;
-        response.map_err(SendError::BackChannel)
-    }
-
-    fn authentication_context(&self) -> AuthenticationContext<'_> {
-        AuthenticationContext {
-            issuer: self.server.issuer(),
-            clock: self.server.clock(),
-            random: *self.random(),
+        let response = send(parameters).await?;
+        learn(&response);
+        match requires_nonce(&response) {
+            true => Err(FlowError::dpop_nonce_refused().at_endpoint(endpoint).into()),
+            false => Ok(response),
         }
     }
 
@@ -159,40 +124,17 @@ impl Flow {
     }
 }
 
-/// Creates a form request with the credentials of the client.
-fn form_request(
-    endpoint: &str,
-    parameters: FormParameters<'_>,
-    credentials: Option<HeaderValue>,
-) -> Result<Request<Bytes>, FlowError> {
-    let mut request = Request::post(endpoint)
-        .header(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        )
-        .header(ACCEPT, HeaderValue::from_static("application/json"));
-    if let Some(credentials) = credentials {
-        request = request.header(AUTHORIZATION, credentials);
+/// Returns the type of the access tokens that are bound to this key, if any.
+pub(super) fn scheme_for(key: Option<&ProofKey>) -> Scheme {
+    match key {
+        Some(_) => Scheme::Dpop,
+        None => Scheme::Bearer,
     }
-    request
-        .body(Bytes::from(form::encode(parameters)))
-        .map_err(|_| {
-            FlowError::new(
-                FlowErrorKind::Configuration,
-                "no_token_endpoint",
-                "the endpoint in the metadata is not a URL",
-            )
-        })
 }
 
-/// Returns whether the server rejected the client (RFC 6749 §5.2). A server that fails while it processes the request
-/// may have used the code or the token.
-fn is_client_rejection(response: &Response<Bytes>) -> bool {
-    response.status().is_client_error()
-        && parse_object(response.body()).is_ok_and(|body| {
-            let error = body.member("error").and_then(|error| error.as_str());
-            error == Some("invalid_client")
-        })
+fn requires_nonce(response: &Response<Bytes>) -> bool {
+    let rejection = ProofRejection::of_token_response(response.status(), response.body());
+    rejection == Some(ProofRejection::NonceRequired)
 }
 
 /// Converts the reason why an endpoint cannot be used; `missing` is the code if there is none.

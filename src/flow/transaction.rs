@@ -6,10 +6,9 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::clock::{MAX_CLOCK_SKEW, seconds_after};
-use crate::crypto::base64url;
 use crate::crypto::binding::join;
 use crate::crypto::digest::sha256;
-use crate::crypto::hmac_sha256;
+use crate::crypto::{ProofKey, base64url, hmac_sha256};
 use crate::protocol::{CodeVerifier, Nonce, State};
 use crate::record::{Reader, SessionId, SessionRef, UserDigest, Writer};
 use crate::token::id_token::AcrValues;
@@ -73,7 +72,7 @@ pub(crate) struct StateDigest([u8; 16]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Destination([u8; 16]);
 
-/// The secret of a login, from which its nonce and its code verifier are derived.
+/// The secret of a login, from which its nonce, its code verifier and its DPoP key are derived.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct LoginSecret(Zeroizing<[u8; 32]>);
 
@@ -108,6 +107,12 @@ impl LoginSecret {
     /// Returns the code verifier, of 256 bits (RFC 7636 §4.1).
     pub(crate) fn verifier(&self) -> CodeVerifier {
         CodeVerifier::new(self.derive(b"code_verifier"))
+    }
+
+    /// Returns the key of the login for DPoP. It is derived so that it exists before the authorization request and takes
+    /// no space in the transaction.
+    pub(super) fn proof_key(&self) -> Option<ProofKey> {
+        ProofKey::derive(&self.0, b"dpop_key")
     }
 
     fn derive(&self, label: &[u8]) -> String {

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::dpop::{CredentialsError, RejectedProof};
+use super::error::FlowError;
 use super::settings::Flow;
 use crate::issuer::{BackChannelError, FetchBudget, Unavailable};
-use crate::protocol::AccessToken;
-use crate::protocol::credentials::is_token68;
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::json::parse_object;
 use crate::protocol::limits::MAX_RECEIVED_TOKEN;
-use crate::record::Email;
+use crate::record::{Email, SessionTokens};
 use crate::token::id_token::is_id_token_type;
 use crate::token::jws::{MediaTypes, Rules};
 use crate::token::{VerifyError, VerifyErrorKind};
@@ -33,6 +33,23 @@ pub enum UserInfoError {
     /// The access token has characters that `Authorization` cannot carry (RFC 6750 §2.1), so no request was sent.
     #[error("the access token cannot be sent: it is not a b64token (RFC 6750 §2.1)")]
     UnusableAccessToken,
+    /// The userinfo endpoint rejected the DPoP proof of the request ([RFC 9449 §7.1]): the clock of this machine may be
+    /// wrong.
+    ///
+    /// [RFC 9449 §7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
+    #[error(
+        "the userinfo endpoint rejected the DPoP proof; check that the clock of this machine is right"
+    )]
+    ProofRejected,
+    /// The userinfo endpoint required a DPoP nonce, and then rejected the one that it had sent, or sent none that can be
+    /// used ([RFC 9449 §9]).
+    ///
+    /// [RFC 9449 §9]: https://www.rfc-editor.org/rfc/rfc9449#section-9
+    #[error("the userinfo endpoint requires a DPoP nonce and {0}")]
+    NonceRejected(&'static str),
+    /// No DPoP proof could be created, for lack of randomness.
+    #[error(transparent)]
+    NoProof(FlowError),
     /// The userinfo response cannot be used.
     #[error("the userinfo response cannot be used: {0}")]
     Invalid(&'static str),
@@ -48,6 +65,25 @@ pub enum UserInfoError {
     /// The userinfo endpoint did not respond.
     #[error(transparent)]
     BackChannel(#[from] BackChannelError),
+}
+
+impl From<RejectedProof> for UserInfoError {
+    fn from(rejected: RejectedProof) -> Self {
+        match rejected {
+            RejectedProof::NewNonce => Self::NonceRejected("rejected the one that it had sent"),
+            RejectedProof::NoNonce => Self::NonceRejected("sent no valid `DPoP-Nonce`"),
+            RejectedProof::Invalid => Self::ProofRejected,
+        }
+    }
+}
+
+impl From<CredentialsError> for UserInfoError {
+    fn from(error: CredentialsError) -> Self {
+        match error {
+            CredentialsError::Unusable => Self::UnusableAccessToken,
+            CredentialsError::NoProof(error) => Self::NoProof(error),
+        }
+    }
 }
 
 impl From<VerifyError> for UserInfoError {
@@ -120,18 +156,35 @@ impl std::fmt::Debug for UserInfo {
 }
 
 impl Flow {
-    /// Sends a userinfo request with `token` and returns the response if it is about `subject`.
+    /// Sends a userinfo request with the access token and returns the response if it is about `subject`. Repeats the
+    /// request once if the endpoint requires a DPoP nonce.
     pub(crate) async fn userinfo(
         &self,
-        token: &AccessToken,
+        tokens: &SessionTokens,
         subject: &str,
     ) -> Result<UserInfo, UserInfoError> {
         let metadata = self.server.metadata().await?;
         let endpoint = metadata
             .endpoint(ServerEndpoint::UserInfo, self.client.has_certificate())
             .ok_or(UserInfoError::NoUserInfo)?;
-        let request = userinfo_request(endpoint, token)?;
-        let response = self.server.send(request).await?;
+        let send = async || {
+            let request = self.userinfo_request(endpoint, tokens)?;
+            let uri = request.uri().clone();
+            let response = self.server.send(request).await?;
+            let (status, headers) = (response.status(), response.headers());
+            let rejected = match tokens.proof_key {
+                Some(_) => self.note_resource_response(&uri, status, headers),
+                None => None,
+            };
+            Ok::<_, UserInfoError>((response, rejected))
+        };
+        let (response, rejected) = match send().await? {
+            (_, Some(RejectedProof::NewNonce)) => send().await?,
+            first => first,
+        };
+        if let Some(rejected) = rejected {
+            return Err(rejected.into());
+        }
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED => return Err(UserInfoError::AccessTokenRejected),
@@ -149,6 +202,23 @@ impl Flow {
                 "its content type is neither application/json nor application/jwt",
             )),
         }
+    }
+
+    /// Creates a userinfo request: `GET` with the token in `Authorization` only (OpenID Connect Core §5.3.1, RFC 6750
+    /// §2.1, RFC 9449 §7.1).
+    fn userinfo_request(
+        &self,
+        endpoint: &str,
+        tokens: &SessionTokens,
+    ) -> Result<Request<Bytes>, UserInfoError> {
+        let request = Request::get(endpoint)
+            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .body(Bytes::new());
+        let mut request = request.map_err(|_| UserInfoError::NoUserInfo)?;
+        let (token, key) = (&tokens.access_token, tokens.proof_key.as_ref());
+        let credentials = self.credentials(token, key, request.method(), request.uri())?;
+        credentials.apply(request.headers_mut());
+        Ok(request)
     }
 
     /// Verifies a signed response for this client and returns its JSON text.
@@ -174,22 +244,6 @@ impl Flow {
             false => Err(VerifyErrorKind::Audience.into()),
         }
     }
-}
-
-/// Creates a userinfo request: `GET` with the token in `Authorization` only (OpenID Connect Core §5.3.1, RFC 6750
-/// §2.1).
-fn userinfo_request(endpoint: &str, token: &AccessToken) -> Result<Request<Bytes>, UserInfoError> {
-    if !is_token68(token.expose().as_bytes()) {
-        return Err(UserInfoError::UnusableAccessToken);
-    }
-    let mut credentials = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-        .map_err(|_| UserInfoError::UnusableAccessToken)?;
-    credentials.set_sensitive(true);
-    Request::get(endpoint)
-        .header(ACCEPT, HeaderValue::from_static("application/json"))
-        .header(AUTHORIZATION, credentials)
-        .body(Bytes::new())
-        .map_err(|_| UserInfoError::NoUserInfo)
 }
 
 /// Returns the media type without parameters, in lower case.

@@ -149,7 +149,7 @@ mod tests {
         }
         bytes.extend(1_800_000_000_i64.to_be_bytes());
         bytes.extend(1_800_000_300_i64.to_be_bytes());
-        bytes.extend([0; 4]);
+        bytes.extend([0; 5]);
         bytes.extend(0_u64.to_be_bytes());
         bytes
     }
@@ -168,15 +168,15 @@ mod tests {
     /// Correctly encrypted, but not a session of this version.
     #[test]
     fn a_sealed_record_of_another_version_or_chunk_count_is_no_session() {
-        assert!(open_plain(&plain(1, 2)).is_some());
+        assert!(open_plain(&plain(1, 3)).is_some());
         for (name, plain) in [
-            ("a newer schema", plain(1, 3)),
+            ("a newer schema", plain(1, 4)),
             ("the newest", plain(1, 255)),
-            ("an older one", plain(1, 1)),
-            ("of two chunks", plain(2, 2)),
-            ("of no chunk", plain(0, 2)),
-            ("of 255", plain(255, 2)),
-            ("more behind it", [plain(1, 2), vec![0]].concat()),
+            ("an older one", plain(1, 2)),
+            ("of two chunks", plain(2, 3)),
+            ("of no chunk", plain(0, 3)),
+            ("of 255", plain(255, 3)),
+            ("more behind it", [plain(1, 3), vec![0]].concat()),
             ("nothing", Vec::new()),
             ("a number alone", vec![1]),
             (
@@ -187,12 +187,12 @@ mod tests {
             ("ones", vec![1; 500]),
             (
                 "lengths beyond the end",
-                [vec![1, 2], vec![255; 200]].concat(),
+                [vec![1, 3], vec![255; 200]].concat(),
             ),
         ] {
             assert!(open_plain(&plain).is_none(), "{name}");
         }
-        let whole = plain(1, 2);
+        let whole = plain(1, 3);
         for end in 0..whole.len() {
             assert!(open_plain(&whole[..end]).is_none(), "{end}");
         }

@@ -25,6 +25,28 @@ impl LoginLayer {
         self.with_flow(|flow| flow.with_scopes(scopes))
     }
 
+    /// Requests access tokens that are bound to a key of each session (DPoP, [RFC 9449]), so that a stolen token is of no
+    /// use without the key. The algorithm is ES256.
+    ///
+    /// The key is created at each login and kept in the session, encrypted as its tokens are. Token requests, userinfo
+    /// requests and [relays](crate::relay) send proofs of it, with the nonces that the servers require. Applications that
+    /// call an API themselves use [`Session::authorize`](crate::Session::authorize), since the token of
+    /// [`Session::access_token`](crate::Session::access_token) cannot be used as a bearer token. Codes are bound to the key
+    /// too (`dpop_jkt`), and so are refresh tokens of public clients.
+    ///
+    /// The authorization server must support DPoP for this client: a login whose token has another type than `DPoP`
+    /// fails. Sessions that exist when DPoP is switched on or off keep the tokens that they have.
+    ///
+    /// [`ready`](Self::ready) and logins fail if the metadata lists algorithms for proofs without ES256
+    /// (`dpop_signing_alg_values_supported`); a server that lists none is used.
+    ///
+    /// [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
+    #[must_use]
+    pub fn with_dpop(self) -> Self {
+        let flow = Flow::clone(self.settings.flow()).with_dpop();
+        self.with_session_manager(|manager| manager.with_flow(Arc::new(flow)))
+    }
+
     /// Adds a parameter to every authorization request, such as `audience` or `access_type`.
     ///
     /// Three parameters are requirements of every login. A link to the login route can raise them for

@@ -9,12 +9,13 @@ use zeroize::Zeroizing;
 
 use super::identifiers::SessionId;
 use super::session::{ProviderSession, SessionRecord, SessionTokens};
+use crate::crypto::ProofKey;
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object;
 use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
 
 /// Records with another schema cannot be decoded.
-const SCHEMA: u8 = 2;
+const SCHEMA: u8 = 3;
 
 impl SessionRecord {
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -33,6 +34,7 @@ impl SessionRecord {
             .optional(tokens.refresh_token.as_ref().map(RefreshToken::expose))
             .optional_number(tokens.refresh_token_expires_at)
             .optional(tokens.id_token.as_ref().map(IdToken::expose))
+            .optional_array(tokens.proof_key.as_ref().map(ProofKey::scalar))
             .optional(self.app_data.as_deref())
             .unsigned(self.app_data_generation)
             .finish()
@@ -61,6 +63,10 @@ impl SessionRecord {
                 refresh_token: reader.optional()?.map(RefreshToken::new),
                 refresh_token_expires_at: reader.optional_number()?,
                 id_token: reader.optional()?.map(IdToken::new),
+                proof_key: match reader.flag()? {
+                    true => Some(ProofKey::from_scalar(reader.array()?)?),
+                    false => None,
+                },
             },
             app_data: reader.optional()?.map(str::to_owned),
             app_data_generation: reader.unsigned()?,
@@ -124,6 +130,13 @@ impl Writer {
     pub(crate) fn optional_number(self, value: Option<i64>) -> Self {
         match value {
             Some(value) => self.flag(true).number(value),
+            None => self.flag(false),
+        }
+    }
+
+    fn optional_array<const N: usize>(self, value: Option<&[u8; N]>) -> Self {
+        match value {
+            Some(value) => self.flag(true).raw(value),
             None => self.flag(false),
         }
     }
@@ -245,6 +258,7 @@ mod tests {
             id in any::<[u8; 32]>(), generation in any::<u64>(), now in any::<i32>(),
             seen in any::<i32>(), token in any::<String>(), refresh in any::<Option<String>>(),
             until in any::<Option<i64>>(), data in any::<Option<String>>(), keep in any::<bool>(),
+            proof_key in any::<Option<[u8; 32]>>(),
         ) {
             let record = record_of("alice", now.into());
             let tokens = SessionTokens {
@@ -252,6 +266,7 @@ mod tests {
                 access_token_since: seen.into(),
                 refresh_token: refresh.map(RefreshToken::new),
                 refresh_token_expires_at: until,
+                proof_key: proof_key.and_then(ProofKey::from_scalar),
                 ..record.tokens().clone()
             };
             let record = record.with_tokens(tokens, generation).with_id(SessionId::new(id));
@@ -266,6 +281,7 @@ mod tests {
             prop_assert_eq!(tokens.access_token_since, expected.access_token_since);
             prop_assert_eq!(&tokens.id_token, &expected.id_token);
             prop_assert_eq!(&tokens.refresh_token, &expected.refresh_token);
+            prop_assert_eq!(&tokens.proof_key, &expected.proof_key);
             prop_assert_eq!(again.last_seen(), record.last_seen());
             prop_assert_eq!((again.id(), again.sid()), (record.id(), Some("s1")));
             prop_assert_eq!(again.app_data(), record.app_data());

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::identifiers::{SessionId, SessionRef, UserDigest, UserKey};
+use crate::crypto::ProofKey;
 use crate::protocol::claims::seconds;
 use crate::protocol::json::{Json, parse_object};
 use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
@@ -42,6 +43,8 @@ pub(crate) struct SessionTokens {
     pub(crate) refresh_token_expires_at: Option<i64>,
     /// Needed as `id_token_hint` at logout only.
     pub(crate) id_token: Option<IdToken>,
+    /// The key that the access token is bound to (RFC 9449 §5). `None` for bearer tokens.
+    pub(crate) proof_key: Option<ProofKey>,
 }
 
 /// The claims of an ID token about the session at the authorization server.
@@ -244,6 +247,7 @@ pub(crate) mod tests {
                 refresh_token: Some(RefreshToken::new("rt")),
                 refresh_token_expires_at: None,
                 id_token: Some(IdToken::new("a.b.c")),
+                proof_key: None,
             },
         })
     }

@@ -1,4 +1,5 @@
-//! Bodies of requests and responses: streamed, trailers included, and never buffered.
+//! Bodies of requests and responses: streamed, trailers included. Only a short request body that may have to be sent
+//! again is kept.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::request_fields::RequestFields;
+use super::kept_body::{KeptBody, OutgoingBody};
 use super::response_fields::ResponseFields;
 use crate::bearer::StrippedBody;
 
@@ -18,8 +19,17 @@ pin_project! {
     #[derive(Debug)]
     pub struct RequestBody<B> {
         #[pin]
-        inner: StrippedBody<B>,
+        state: RequestBodyState<B>,
         progress: RequestProgress,
+    }
+}
+
+pin_project! {
+    #[project = RequestBodyProjection]
+    #[derive(Debug)]
+    enum RequestBodyState<B> {
+        Streamed { #[pin] body: StrippedBody<B> },
+        Kept { body: KeptBody },
     }
 }
 
@@ -34,24 +44,41 @@ impl RequestProgress {
 }
 
 impl<B> RequestBody<B> {
-    pub(super) fn new(inner: B, progress: RequestProgress, fields: &RequestFields) -> Self {
-        Self {
-            inner: StrippedBody::new(inner, fields.request_trailers()),
-            progress,
-        }
+    /// Returns the body of one attempt, and the same body for another attempt if it can be sent again.
+    pub(super) fn new(
+        body: OutgoingBody<B>,
+        progress: RequestProgress,
+    ) -> (Self, Option<OutgoingBody<B>>) {
+        let (state, again) = match body {
+            OutgoingBody::Streamed(body) => (RequestBodyState::Streamed { body }, None),
+            OutgoingBody::Kept(body) => {
+                let again = OutgoingBody::Kept(body.clone());
+                (RequestBodyState::Kept { body }, Some(again))
+            }
+        };
+        (Self { state, progress }, again)
     }
 }
 
-impl<B: Body> Body for RequestBody<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        let frame = this.inner.poll_frame(cx);
+        let frame = match this.state.project() {
+            RequestBodyProjection::Streamed { body } => body.poll_frame(cx),
+            RequestBodyProjection::Kept { body } if !body.data.is_empty() => {
+                let data = std::mem::take(&mut body.data);
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            RequestBodyProjection::Kept { body } => {
+                Poll::Ready(body.trailers.take().map(|all| Ok(Frame::trailers(all))))
+            }
+        };
         if frame.is_ready() {
             this.progress.0.fetch_add(1, Ordering::Relaxed);
         }
@@ -59,11 +86,19 @@ impl<B: Body> Body for RequestBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.state {
+            RequestBodyState::Streamed { body } => body.is_end_stream(),
+            RequestBodyState::Kept { body } => body.data.is_empty() && body.trailers.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.state {
+            RequestBodyState::Streamed { body } => body.size_hint(),
+            RequestBodyState::Kept { body } => {
+                SizeHint::with_exact(u64::try_from(body.data.len()).unwrap_or(u64::MAX))
+            }
+        }
     }
 }
 

@@ -34,9 +34,9 @@
 //!
 //! | direction | header fields |
 //! | --- | --- |
-//! | to the upstream, always | `Authorization` (replaced by the access token), `Cookie`, `DPoP`, `Host`, `Referer`, `Expect`, `Proxy-*`, hop-by-hop fields ([RFC 9110 §7.6.1]) and all fields that `Connection` names |
+//! | to the upstream, always | `Authorization` (replaced by the access token), `Cookie`, `DPoP` (replaced by a proof if there is one), `Host`, `Referer`, `Expect`, `Proxy-*`, hop-by-hop fields ([RFC 9110 §7.6.1]) and all fields that `Connection` names |
 //! | to the upstream, unless [passed](Relay::add_passed_header) | `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Remote-*`, `X-Auth-*`, `X-User*`, `X-Original-*`, `X-HTTP-Method-Override` and others that services behind a gateway trust, also with `_` or another character for `-`; [more](Relay::add_stripped_header) by name |
-//! | to the browser, always | `Set-Cookie` (it could replace the session), `WWW-Authenticate` (it could prompt for a password under the name of this application), `Access-Control-*`, `Clear-Site-Data`, `Strict-Transport-Security`, `Alt-Svc`, `Service-Worker-Allowed`, `Set-Login` and similar fields, and hop-by-hop fields |
+//! | to the browser, always | `Set-Cookie` (it could replace the session), `WWW-Authenticate` (it could prompt for a password under the name of this application), `DPoP-Nonce`, `Access-Control-*`, `Clear-Site-Data`, `Strict-Transport-Security`, `Alt-Svc`, `Service-Worker-Allowed`, `Set-Login` and similar fields, and hop-by-hop fields |
 //! | to the browser, unless [passed](Relay::add_passed_response_header) | all fields except those that describe a response (`Content-*`, `ETag`, `Location`, `Cache-Control`, `Retry-After`, `RateLimit-*`, `Sunset`, `traceparent`, `Request-Id`, …) and an API's own `X-*`; of these, those that script libraries and proxies act on are removed too (`X-Up-*`, `X-Inertia-*`, `X-Turbo-*`, `X-Accel-*`, `X-Sendfile`, `X-Envoy-*`, …); [more](Relay::add_stripped_response_header) by name |
 //!
 //! So `HX-*`, `Turbo-*`, `Refresh`, `Speculation-Rules`, `Link`, `SourceMap`, `Reporting-Endpoints` and
@@ -52,12 +52,22 @@
 //! # Responses of the upstream
 //!
 //! The status is forwarded, also 401; the browser then gets a challenge that opens no password prompt.
-//! Only a 401 of the relay itself has the code `login_required`. Requests are not repeated, and a 401
-//! causes no refresh. Redirects are not followed: a `Location` below the upstream URL becomes the path
+//! Only a 401 of the relay itself has the code `login_required`. Requests are not repeated, except for
+//! a [DPoP nonce](#dpop), and a 401 causes no refresh. Redirects are not followed: a `Location` below the upstream URL becomes the path
 //! of the relay that leads there, and any other is 502, since a script that follows it would leave the
 //! relay. `Content-Location`, `Operation-Location` and `OData-EntityId` are mapped likewise, or
 //! removed. If the upstream cannot be reached, or responds with 407, the response is 502. If it sends no response head [in time](Relay::with_timeout),
 //! the response is 504.
+//!
+//! # DPoP
+//!
+//! With [`with_dpop`](crate::LoginLayer::with_dpop), requests have `Authorization: DPoP` and a proof for
+//! the method and the URL of the upstream ([RFC 9449 §7.1]). If the upstream requires a nonce, the
+//! request is repeated once with it: for that, a body whose size is known and at most 64 KiB is read
+//! before it is sent (408 if it stops for longer than the [timeout](Relay::with_timeout)). Other bodies
+//! are streamed and cannot be repeated; the response is then 503 with `Retry-After: 1` and the code
+//! `send_again`, and the nonce is known by then. If the upstream rejects the proof otherwise, the response is 502.
+//! `DPoP-Nonce` is not forwarded.
 //!
 //! # Deployment notes
 //!
@@ -103,11 +113,13 @@
 //!
 //! [RFC 10017 §6.1]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1
 //! [RFC 6455 §4.2.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+//! [RFC 9449 §7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
 //! [RFC 9110 §7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [RFC 10017 §6.1.3.3.2]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1.3.3.2
 
 mod body;
+mod kept_body;
 mod location;
 mod refusal;
 mod request_fields;

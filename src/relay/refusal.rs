@@ -2,6 +2,7 @@
 //! log events.
 
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use super::target::TargetError;
 use super::websocket::HandshakeError;
+use crate::flow::RejectedProof;
 use crate::login::LoginContext;
 use crate::login::set_retry_after;
 use crate::protocol::sanitize::log_safe;
@@ -169,6 +171,53 @@ pub(super) fn unreachable(error: &(dyn Error + 'static)) -> RelayResponse {
         source = error.source();
     }
     bad_gateway(&reason)
+}
+
+/// The browser sent no part of a body for too long.
+pub(super) fn body_too_late() -> RelayResponse {
+    problem(
+        StatusCode::REQUEST_TIMEOUT,
+        "body_too_late",
+        "The request was not received in time.",
+    )
+}
+
+pub(super) fn unreadable_body() -> RelayResponse {
+    problem(
+        StatusCode::BAD_REQUEST,
+        "unreadable_body",
+        "The request could not be read.",
+    )
+}
+
+/// The upstream requires a DPoP nonce, which is known now, and the body cannot be sent again.
+pub(super) fn send_again() -> RelayResponse {
+    tracing::debug!(
+        name: "relay_not_repeated", target: TARGET,
+        "the upstream requires a DPoP nonce, and the request body was too long to be kept: the browser must send it again"
+    );
+    let mut response = problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "send_again",
+        "Please send the request again.",
+    );
+    set_retry_after(response.headers_mut(), Duration::from_secs(1));
+    response
+}
+
+/// The upstream rejected the proof of a request, which the browser cannot correct.
+pub(super) fn proof_rejected(rejected: RejectedProof) -> RelayResponse {
+    bad_gateway(match rejected {
+        RejectedProof::NewNonce => {
+            "it rejected the DPoP nonce that it had just sent (use_dpop_nonce twice)"
+        }
+        RejectedProof::NoNonce => {
+            "it requires a DPoP nonce (use_dpop_nonce), and sent no valid `DPoP-Nonce`"
+        }
+        RejectedProof::Invalid => {
+            "it rejected the DPoP proof (invalid_dpop_proof): check that the clock of this machine is right"
+        }
+    })
 }
 
 pub(super) fn timed_out() -> RelayResponse {

@@ -2,13 +2,12 @@
 
 use http::HeaderValue;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 use crate::bearer::{TrailerFilter, field_name_setting};
 use crate::config_error::ConfigError;
-use crate::protocol::AccessToken;
+use crate::flow::ApiCredentials;
 use crate::protocol::field_name::{is_one_of, normalize_header_name, remove};
 
 /// The names that the application adds to the lists below; normalized, and prefixes if they end
@@ -43,11 +42,9 @@ impl RequestFields {
     pub(super) fn rewrite(
         &self,
         headers: &mut HeaderMap,
-        token: &AccessToken,
+        credentials: ApiCredentials,
         socket: bool,
-    ) -> Result<(), http::header::InvalidHeaderValue> {
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", token.expose()))?;
-        authorization.set_sensitive(true);
+    ) {
         let listed = listed_in(headers, &CONNECTION);
         let trailers = listed_in(headers, &TE).iter().any(|one| one == "trailers");
         // RFC 9112 §6.3: with `Transfer-Encoding`, `Content-Length` must not be forwarded (request
@@ -59,7 +56,7 @@ impl RequestFields {
             let is_look_alike = folded == CONTENT_LENGTH.as_str() && *name != CONTENT_LENGTH;
             is_look_alike || self.is_removed(folded) || listed.iter().any(|one| one == folded)
         });
-        headers.insert(AUTHORIZATION, authorization);
+        credentials.apply(headers);
         if socket {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -69,7 +66,6 @@ impl RequestFields {
             headers.insert(TE, HeaderValue::from_static("trailers"));
             headers.insert(CONNECTION, HeaderValue::from_static("te"));
         }
-        Ok(())
     }
 
     /// A recipient may merge trailers into the header section (RFC 9110 §6.5.1), so the same fields

@@ -117,6 +117,8 @@ const NEVER_FORWARDED: &[&str] = &[
     "authentication-info",
     "clear-site-data",
     "cross-origin-resource-policy",
+    // A nonce is for the proofs of this application.
+    "dpop-nonce",
     "expect-ct",
     "public-key-pins",
     "public-key-pins-report-only",

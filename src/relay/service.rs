@@ -4,24 +4,28 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
 use tower_service::Service;
 
 use super::Relay;
 use super::body::{RequestBody, RequestProgress, ResponseBody};
+use super::kept_body::OutgoingBody;
 use super::location::RelayedUrl;
 use super::refusal::{self, RelayResponse};
 use super::request_fields;
 use super::settings::Settings;
 use super::target::TargetError;
 use super::websocket::{self, WebSocketHandshake};
+use crate::bearer::StrippedBody;
 use crate::clock::{SharedClock, within};
+use crate::flow::RejectedProof;
 use crate::login::{LoginContext, misconfigured};
 use crate::protocol::request_target::find_ambiguity;
 use crate::session::Session;
@@ -38,7 +42,7 @@ where
     T: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
     T::Future: Send,
     T::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
     R: Send + 'static,
 {
     type Response = Response<ResponseBody<R>>;
@@ -63,12 +67,13 @@ where
 impl Settings {
     async fn relay<T, B, R>(
         &self,
-        mut transport: T,
+        transport: T,
         request: Request<B>,
     ) -> Result<Response<ResponseBody<R>>, RelayResponse>
     where
-        T: Service<Request<RequestBody<B>>, Response = Response<R>>,
+        T: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
         T::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body<Data = Bytes>,
     {
         let (mut parts, body) = request.into_parts();
         let context = parts.extensions.remove::<LoginContext>();
@@ -81,35 +86,49 @@ impl Settings {
         let outer = outer.split('?').next().unwrap_or_default();
         let relayed = self.target.relayed_url(&uri, outer, parts.uri.path());
         let handshake = WebSocketHandshake::take(&mut parts).map_err(refusal::invalid_handshake)?;
-        let token = session.access_token().await;
-        let token =
-            token.map_err(|error| refusal::token_unavailable(&error, &context, &parts.headers))?;
+        let record = session.with_valid_token().await;
+        let record =
+            record.map_err(|error| refusal::token_unavailable(&error, &context, &parts.headers))?;
 
-        let progress = RequestProgress::default();
-        let mut upstream_request =
-            Request::new(RequestBody::new(body, progress.clone(), &self.fields));
-        *upstream_request.method_mut() = parts.method;
-        *upstream_request.uri_mut() = uri;
-        *upstream_request.version_mut() = Version::HTTP_11;
-        // Extensions are dropped: the session and other data of outer layers are not for the
-        // transport.
-        *upstream_request.headers_mut() = parts.headers;
-        self.fields
-            .rewrite(upstream_request.headers_mut(), &token, handshake.is_some())
-            .map_err(|_| refusal::bad_gateway("the access token is not a valid header value"))?;
-
-        let mut call = Box::pin(async move {
-            poll_fn(|cx| transport.poll_ready(cx)).await?;
-            transport.call(upstream_request).await
-        });
+        let is_bound = record.tokens().proof_key.is_some();
+        let body = StrippedBody::new(body, self.fields.request_trailers());
+        let mut body = match is_bound {
+            true => OutgoingBody::keep(body, context.clock(), self.timeout).await?,
+            false => OutgoingBody::Streamed(body),
+        };
+        let mut is_repeated = false;
         let response = loop {
-            let before = progress.count();
-            if let Some(response) = within(&**context.clock(), self.timeout, call.as_mut()).await {
-                break response.map_err(|error| refusal::unreachable(&*error.into()))?;
-            }
-            // An upload may take longer as long as it makes progress.
-            if progress.count() == before {
-                return Err(refusal::timed_out());
+            let credentials = session.credentials(&record, &parts.method, &uri);
+            let credentials = credentials
+                .map_err(|error| refusal::token_unavailable(&error, &context, &parts.headers))?;
+            let progress = RequestProgress::default();
+            let (attempt, again) = RequestBody::new(body, progress.clone());
+            let mut upstream_request = Request::new(attempt);
+            *upstream_request.method_mut() = parts.method.clone();
+            *upstream_request.uri_mut() = uri.clone();
+            *upstream_request.version_mut() = Version::HTTP_11;
+            // Extensions are dropped: the session and other data of outer layers are not for the
+            // transport.
+            let fields = upstream_request.headers_mut();
+            *fields = match again {
+                Some(_) => parts.headers.clone(),
+                None => std::mem::take(&mut parts.headers),
+            };
+            self.fields
+                .rewrite(fields, credentials, handshake.is_some());
+            let call = send(transport.clone(), upstream_request);
+            let response = self.in_time(call, &progress, context.clock()).await?;
+            let rejected = match is_bound {
+                true => session.rejected_proof(&uri, response.status(), response.headers()),
+                false => None,
+            };
+            match (rejected, again) {
+                (None, _) => break response,
+                (Some(RejectedProof::NewNonce), Some(again)) if !is_repeated => {
+                    (body, is_repeated) = (again, true);
+                }
+                (Some(RejectedProof::NewNonce), None) => return Err(refusal::send_again()),
+                (Some(rejected), _) => return Err(refusal::proof_rejected(rejected)),
             }
         };
         let mut response = self
@@ -118,6 +137,25 @@ impl Settings {
         RelayedUrl::rewrite(relayed.as_ref(), response.headers_mut())
             .map_err(|reason| refusal::foreign_location(&reason))?;
         Ok(response)
+    }
+
+    /// Waits for the response head of the upstream. An upload may take longer as long as it makes progress.
+    async fn in_time<R, E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        call: impl Future<Output = Result<Response<R>, E>>,
+        progress: &RequestProgress,
+        clock: &SharedClock,
+    ) -> Result<Response<R>, RelayResponse> {
+        let mut call = pin!(call);
+        loop {
+            let before = progress.count();
+            if let Some(response) = within(&**clock, self.timeout, call.as_mut()).await {
+                return response.map_err(|error| refusal::unreachable(&*error.into()));
+            }
+            if progress.count() == before {
+                return Err(refusal::timed_out());
+            }
+        }
     }
 
     /// Returns the upstream URI. A router that removes a prefix may remove a second slash with it,
@@ -195,6 +233,11 @@ impl Settings {
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| ResponseBody::upstream(body, fields)))
     }
+}
+
+async fn send<T: Service<R>, R>(mut transport: T, request: R) -> Result<T::Response, T::Error> {
+    poll_fn(|cx| transport.poll_ready(cx)).await?;
+    transport.call(request).await
 }
 
 impl<R> Future for RelayFuture<R> {

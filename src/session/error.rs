@@ -4,12 +4,12 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::flow::{FlowError, UserInfoError};
+use crate::flow::{CredentialsError, FlowError, UserInfoError};
 use crate::random::RandomError;
 use crate::store::StoreError;
 
-/// The error of [`Session::access_token`](crate::Session::access_token), [`refresh`](crate::Session::refresh)
-/// and [`userinfo`](crate::Session::userinfo).
+/// The error of [`Session::access_token`](crate::Session::access_token), [`authorize`](crate::Session::authorize),
+/// [`refresh`](crate::Session::refresh) and [`userinfo`](crate::Session::userinfo).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -44,6 +44,14 @@ pub enum SessionError {
     /// [RFC 6750 §2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     #[error("the access token cannot be sent: it is not a b64token (RFC 6750 §2.1)")]
     UnusableAccessToken,
+    /// The URI of the request that was to be authorized cannot be sent an access token: it is not absolute, or neither
+    /// https nor on a loopback host ([RFC 6750 §5.3]). The session is kept.
+    ///
+    /// [RFC 6750 §5.3]: https://www.rfc-editor.org/rfc/rfc6750#section-5.3
+    #[error(
+        "the access token cannot be sent to this URI: it must be absolute, and https unless its host is loopback"
+    )]
+    UnusableUri,
     /// The userinfo request failed.
     #[error(transparent)]
     UserInfo(#[from] UserInfoError),
@@ -55,6 +63,13 @@ impl SessionError {
         Self::Unavailable {
             reason: reason.to_owned(),
             retry_after: RETRY_AFTER,
+        }
+    }
+
+    pub(super) fn credentials(error: &CredentialsError) -> Self {
+        match error {
+            CredentialsError::Unusable => Self::UnusableAccessToken,
+            CredentialsError::NoProof(error) => Self::busy(&error.to_string()),
         }
     }
 

@@ -141,6 +141,9 @@ impl Session {
     /// If an API rejects the token because it was revoked, call [`refresh`](Self::refresh) and repeat the
     /// request once.
     ///
+    /// With [DPoP](crate::LoginLayer::with_dpop) the token is bound to a key of the session: as a bearer token, APIs
+    /// reject it. Use [`authorize`](Self::authorize), which adds a proof, for every request.
+    ///
     /// # Errors
     ///
     /// [`SessionError`] if there is no valid access token:
@@ -151,6 +154,16 @@ impl Session {
     ///   for each call, and otherwise in the process that ended it.
     /// - All others: try again later. The session is kept.
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
+        let record = self.with_valid_token().await?;
+        let token = &record.tokens().access_token;
+        match is_token68(token.expose().as_bytes()) {
+            true => Ok(token.clone()),
+            false => Err(SessionError::UnusableAccessToken),
+        }
+    }
+
+    /// Returns the newest record, whose access token is valid now.
+    pub(crate) async fn with_valid_token(&self) -> Result<Arc<SessionRecord>, SessionError> {
         self.note_read();
         let manager = &self.0.manager;
         let now = manager.time();
@@ -158,19 +171,17 @@ impl Session {
         self.refresh_proactively(&now);
         let loaded = self.current();
         if has_valid_token(loaded.record(), &now) {
-            return sendable(loaded.record().tokens().access_token.clone());
+            return Ok(Arc::clone(loaded.record()));
         }
         let newest = manager.refresh_if_expired(&loaded).await?;
-        if manager.is_denied(newest.record()) {
+        let record = Arc::clone(newest.record());
+        if manager.is_denied(&record) {
             return Err(SessionError::Ended);
         }
-        let is_valid = has_valid_token(newest.record(), &manager.time());
-        let token = newest.record().tokens().access_token.clone();
         self.adopt(newest);
-        if is_valid {
-            sendable(token)
-        } else {
-            Err(SessionError::AccessTokenExpired)
+        match has_valid_token(&record, &manager.time()) {
+            true => Ok(record),
+            false => Err(SessionError::AccessTokenExpired),
         }
     }
 
@@ -198,13 +209,9 @@ impl Session {
     ///
     /// [OpenID Connect Core §5.3]: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
     pub async fn userinfo(&self) -> Result<UserInfo, SessionError> {
-        let token = self.access_token().await?;
-        Ok(self
-            .0
-            .manager
-            .flow()
-            .userinfo(&token, self.subject())
-            .await?)
+        let record = self.with_valid_token().await?;
+        let flow = self.0.manager.flow();
+        Ok(flow.userinfo(record.tokens(), self.subject()).await?)
     }
 
     pub(crate) fn new(
@@ -298,15 +305,6 @@ impl fmt::Debug for Session {
 
 /// How long a response waits for the tokens that it must carry.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Rejects a token that is not a b64token (RFC 6750 §2.1), before it is put into a header field. A server may issue any
-/// printable token (RFC 6749 §A.12).
-fn sendable(token: AccessToken) -> Result<AccessToken, SessionError> {
-    match is_token68(token.expose().as_bytes()) {
-        true => Ok(token),
-        false => Err(SessionError::UnusableAccessToken),
-    }
-}
 
 #[cfg(test)]
 mod tests {

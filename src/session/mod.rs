@@ -41,6 +41,7 @@
 //! [RFC 6749 §6]: https://www.rfc-editor.org/rfc/rfc6749#section-6
 
 mod admin;
+mod api_request;
 mod app_data;
 mod backend;
 mod clock_rollback;

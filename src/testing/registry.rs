@@ -54,6 +54,7 @@ pub struct TestClient {
     pub(super) refresh: RefreshRules,
     pub(super) backchannel_logout_uri: Option<String>,
     pub(super) frontchannel_logout_uri: Option<String>,
+    pub(super) requires_dpop: bool,
 }
 
 /// The issuer and subject of federated assertions.
@@ -181,6 +182,7 @@ impl TestClient {
             refresh: RefreshRules::default(),
             backchannel_logout_uri: None,
             frontchannel_logout_uri: None,
+            requires_dpop: false,
         }
     }
 
@@ -239,6 +241,13 @@ impl TestClient {
     /// time, [add](super::TestServer::add_client) a client of the same id with the new secret alone.
     pub fn add_secret(mut self, secret: &str) -> Self {
         self.secrets.push(ClientSecret::new(secret));
+        self
+    }
+
+    /// Rejects token requests of the client without a DPoP proof (`dpop_bound_access_tokens`, RFC 9449 §5.2). The tokens
+    /// of requests with a proof are bound to its key for every client.
+    pub fn with_required_dpop(mut self) -> Self {
+        self.requires_dpop = true;
         self
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use url::{Origin, Url};
 
 use super::browser::{Browser, Transport};
 use super::browser_sessions::{BrowserSessions, SignIn};
 use super::clock::ManualClock;
+use super::endpoint::NonceKeys;
 use super::fault::Faults;
 use super::grants::Grants;
 use super::introspected::Introspected;
@@ -22,6 +23,7 @@ use super::service::TestBackChannel;
 use super::user::TestUser;
 use crate::crypto::Algorithm;
 use crate::protocol::ScopeSet;
+use crate::store::Key;
 use crate::{AuthorizationServer, ConfigError};
 
 /// An in-process authorization server for tests and demos.
@@ -48,6 +50,8 @@ pub(super) struct ServerInner {
     pub(super) request_log: RequestLog,
     pub(super) faults: Faults,
     pub(super) introspected: Introspected,
+    /// The keys of DPoP nonces, if proofs must have one.
+    pub(super) nonces: OnceLock<NonceKeys>,
     state: Mutex<ServerState>,
 }
 
@@ -59,6 +63,8 @@ pub(super) struct ServerState {
     pub(super) grants: Grants,
     /// Client assertions that have been used, as `iss` and `jti`.
     pub(super) assertions: HashSet<String>,
+    /// DPoP proofs that have been used.
+    pub(super) proofs: HashSet<Key>,
     /// Revoked tokens, in order.
     pub(super) revoked: Vec<String>,
     /// Sign-ins that ended and for which no logout token has been sent yet.
@@ -107,6 +113,7 @@ impl TestServer {
                 request_log: RequestLog::default(),
                 faults: Faults::default(),
                 introspected: Introspected::default(),
+                nonces: OnceLock::new(),
                 state: Mutex::default(),
             }),
         })

@@ -195,6 +195,7 @@ impl TestSession {
                 refresh_token: self.refresh_token.clone(),
                 refresh_token_expires_at: None,
                 id_token: Some(IdToken::new(unsigned)),
+                proof_key: None,
             },
         });
         match manager.begin(record).await {

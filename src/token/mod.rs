@@ -30,6 +30,8 @@ pub use audience::Audience;
 pub(crate) use binding::Bindings;
 pub(crate) use cache::CacheLookup;
 pub use certificate_format::CertificateFormat;
+#[cfg(feature = "testing")]
+pub(crate) use dpop::CheckedProof;
 pub(crate) use dpop::PendingReplayCheck;
 pub use dpop::{Dpop, DpopNonceKey, ProofError};
 pub use error::{VerifyError, VerifyErrorKind};

@@ -1,9 +1,12 @@
 //! The authorization code flow with oidc-provider, over TCP.
 
+mod dpop;
+
+use axum::body::Body;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 use tower::ServiceExt;
 use tower_oauth::login::{PushedRequests, ResponseMode};
 use tower_oauth::testing::{Browser, Page};
@@ -26,11 +29,20 @@ struct World {
 
 impl World {
     async fn new(client: Client, change: impl FnOnce(LoginLayer) -> LoginLayer) -> Self {
-        let with_provider = |provider: &Provider| (provider.authorization_server(), client);
-        Self::with(&[], with_provider, |login, _| change(login)).await
+        Self::with_settings(&[], client, change).await
     }
 
-    /// Starts the provider with more settings. `client` returns what depends on the provider.
+    /// Starts the provider with these environment variables.
+    async fn with_settings(
+        settings: &[(&'static str, &str)],
+        client: Client,
+        change: impl FnOnce(LoginLayer) -> LoginLayer,
+    ) -> Self {
+        let with_provider = |provider: &Provider| (provider.authorization_server(), client);
+        Self::with(settings, with_provider, |login, _| change(login)).await
+    }
+
+    /// Does the same; `client` returns what depends on the provider.
     async fn with(
         settings: &[(&'static str, &str)],
         client: impl FnOnce(&Provider) -> (AuthorizationServer, Client),
@@ -55,10 +67,15 @@ impl World {
         let login = change(login, &provider);
         let api: Router = Router::new()
             .route("/", get(notes).layer(ScopeLayer::all("api:read").unwrap()))
-            .layer(BearerLayer::jwt(&server, API).unwrap());
+            .layer(
+                BearerLayer::jwt(&server, API)
+                    .unwrap()
+                    .with_dpop(dpop::proofs_for_the_api()),
+            );
         let pages = Router::new()
             .route("/account", get(account))
             .route("/notes", get(call_api).layer(Extension(api)))
+            .route("/refreshed", get(refreshed))
             .layer(login.required())
             .route("/", get(home))
             .layer(login);
@@ -121,13 +138,25 @@ async fn account(session: Session) -> String {
     format!("{} is {}", session.subject(), profile.get("name").unwrap())
 }
 
-/// Calls the API with the session's access token.
+/// Calls the API with the session's access token, as applications do.
 async fn call_api(session: Session, Extension(api): Extension<Router>) -> Response {
-    let token = session.access_token().await.unwrap();
-    let request = Request::get("/").header("authorization", format!("Bearer {}", token.expose()));
-    api.oneshot(request.body(axum::body::Body::empty()).unwrap())
-        .await
-        .into_response()
+    let uri = Uri::from_static(dpop::API_URL);
+    let send = async || {
+        let mut request = Request::get(&uri).body(Body::empty()).unwrap();
+        session.authorize(&mut request).await.unwrap();
+        api.clone().oneshot(request).await.into_response()
+    };
+    let response = send().await;
+    match session.note_response(&uri, response.status(), response.headers()) {
+        true => send().await,
+        false => response,
+    }
+}
+
+/// Returns a new access token, which applications must not do.
+async fn refreshed(session: Session) -> String {
+    session.refresh().await.unwrap();
+    session.access_token().await.unwrap().expose().to_owned()
 }
 
 async fn notes(token: VerifiedToken) -> String {

@@ -4,6 +4,7 @@
 //   PORT  the port on 127.0.0.1; 0 for a free port
 //   APP   origin of the application: redirect URI $APP/auth/callback
 //   API   prefix of the audiences: $API/rs256 and so on
+//   DPOP_NONCE   1 to require nonces in DPoP proofs
 //   LOGIN_TTL, REFRESH_TTL   lifetime in seconds of access tokens without audience, after a login and a refresh
 //   TLS_CERTIFICATE, TLS_KEY   PEM; enable endpoints for clients with certificates
 //   TLS_CLIENT_CA              PEM; the CA of these certificates
@@ -26,7 +27,7 @@ import Provider, { errors } from 'oidc-provider';
 import { Gate } from './gate.mjs';
 
 const { PORT = '0', APP = 'http://127.0.0.1:3000', API = 'https://api.example' } = process.env;
-const { TLS_CERTIFICATE, TLS_KEY, TLS_CLIENT_CA, LOGIN_TTL = '600', REFRESH_TTL = '600' } = process.env;
+const { TLS_CERTIFICATE, TLS_KEY, TLS_CLIENT_CA, LOGIN_TTL = '600', REFRESH_TTL = '600', DPOP_NONCE = '0' } = process.env;
 const SECRET = 'interop-secret-0123456789abcdef-0123456789';
 
 // By way of text: Node.js 20 can stop for ever when it exports a key as JWK that it has just made, if the
@@ -103,6 +104,8 @@ const clients = [
     request_object_signing_alg: 'ES256',
     require_signed_request_object: true,
   }),
+  confidential('web-dpop', 'client_secret_basic', { ...signIn, dpop_bound_access_tokens: true }),
+  { client_id: 'web-dpop-public', token_endpoint_auth_method: 'none', dpop_bound_access_tokens: true, ...signIn },
   { client_id: 'web-public', token_endpoint_auth_method: 'none', ...signIn },
   confidential('web-csjwt', 'client_secret_jwt', signIn),
   ...algorithms.map((alg) => byKey(`web-key-${alg.toLowerCase()}`, alg, signIn)),
@@ -241,7 +244,7 @@ const provider = new Provider(issuer, {
     requestObjects: { enabled: true },
     jwtResponseModes: { enabled: true },
     backchannelLogout: { enabled: true },
-    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => false },
+    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => DPOP_NONCE === '1' },
     mTLS: {
       enabled: Boolean(forCertificates),
       certificateBoundAccessTokens: true,

@@ -6,6 +6,7 @@ mod config;
 mod example;
 mod logout;
 mod refresh;
+mod third_party;
 
 use axum::Router;
 use axum::routing::get;

@@ -1,6 +1,7 @@
 //! The relay: scripts call an API with a token they never see, and nothing else is forwarded.
 
 mod attacks;
+mod dpop;
 mod response_fields;
 mod targets;
 mod upgrades;

@@ -19,6 +19,7 @@ mod cookie_figures;
 mod cookie_renewal;
 mod cookies;
 mod denylist;
+mod dpop;
 mod hooks;
 mod index;
 mod kept_session;

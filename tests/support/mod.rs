@@ -12,6 +12,7 @@ pub mod dpop;
 pub mod logs;
 pub mod modes;
 pub mod nodes;
+pub mod proofs;
 pub mod redis;
 pub mod refresh;
 pub mod shop;

@@ -280,7 +280,7 @@ pub struct Switched {
 }
 
 impl Switched {
-    fn new(clock: ManualClock) -> Self {
+    pub fn new(clock: ManualClock) -> Self {
         Self {
             memory: MemoryStore::new().with_clock(clock).with_single_process(),
             off: Arc::default(),

@@ -15,6 +15,7 @@ mod support;
 
 mod authorization_requests;
 mod browser;
+mod dpop;
 mod logout;
 mod refresh_tokens;
 mod server;

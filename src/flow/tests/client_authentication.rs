@@ -122,7 +122,7 @@ async fn a_client_with_a_certificate_uses_the_aliases_and_others_do_not() {
         let flow = login.flow.clone();
         let record = login.call_back().await.unwrap();
         flow.revoke(&record).await;
-        let _unread = flow.userinfo(&record.tokens().access_token, "alice").await;
+        let _unread = flow.userinfo(record.tokens(), "alice").await;
         for (path, host) in ["/token", "/revoke", "/userinfo"].iter().zip(hosts) {
             let requests = server.requests(path);
             let is_at_host = |uri: &http::Uri| uri.host() == Some(host);

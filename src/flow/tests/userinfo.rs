@@ -14,15 +14,10 @@ async fn each_userinfo_request_sends_the_token_in_the_header() {
         "Application/JSON; charset=utf-8",
         r#"{"sub":"alice","x":{"y":1}}"#,
     );
-    let userinfo = flow
-        .userinfo(&record.tokens().access_token, "alice")
-        .await
-        .unwrap();
+    let userinfo = flow.userinfo(record.tokens(), "alice").await.unwrap();
     assert_eq!(userinfo.subject(), "alice");
     assert_eq!(userinfo.get("x"), Some(&json!({ "y": 1 })));
-    flow.userinfo(&record.tokens().access_token, "alice")
-        .await
-        .unwrap();
+    flow.userinfo(record.tokens(), "alice").await.unwrap();
     let requests = server.requests("/userinfo");
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].method(), "GET");
@@ -71,10 +66,7 @@ async fn userinfo_of_another_subject_or_without_a_subject_is_rejected() {
         let server = Server::new();
         let (flow, record) = sign_in(&server).await;
         server.answer_userinfo(status, media_type, body);
-        let error = flow
-            .userinfo(&record.tokens().access_token, "alice")
-            .await
-            .unwrap_err();
+        let error = flow.userinfo(record.tokens(), "alice").await.unwrap_err();
         assert!(expected(&error), "{name}: {error:?}");
     }
 }
@@ -89,7 +81,7 @@ async fn a_token_with_a_space_is_kept_and_not_sent() {
     let refresh_token = tokens.refresh_token.as_ref().unwrap();
     assert_eq!(refresh_token.expose(), "a refresh token");
     assert_eq!(tokens.access_token.expose(), "two words");
-    let outcome = flow.userinfo(&tokens.access_token, "alice").await;
+    let outcome = flow.userinfo(tokens, "alice").await;
     assert!(matches!(outcome, Err(UserInfoError::UnusableAccessToken)));
     assert!(server.requests("/userinfo").is_empty());
 }

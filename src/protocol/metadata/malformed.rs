@@ -25,6 +25,8 @@ pub(crate) const PROTECTION_OF_LOGINS: [&str; 4] = [
 pub(crate) const ISS_PARAMETER: &str = "authorization_response_iss_parameter_supported";
 pub(super) const REQUIRE_PUSHED_REQUESTS: &str = "require_pushed_authorization_requests";
 pub(super) const REQUIRE_SIGNED_REQUESTS: &str = "require_signed_request_object";
+/// Needed with DPoP only.
+pub(crate) const DPOP_ALGORITHMS: &str = "dpop_signing_alg_values_supported";
 pub(super) const CHALLENGE_METHODS: &str = "code_challenge_methods_supported";
 
 impl MalformedMember {

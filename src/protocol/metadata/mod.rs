@@ -8,7 +8,9 @@ use self::malformed::{
 use super::endpoint::{MtlsAliases, ServerEndpoint};
 use super::json::{InvalidJson, parse_object};
 
-pub(crate) use self::malformed::{ISS_PARAMETER, MalformedMember, PROTECTION_OF_LOGINS};
+pub(crate) use self::malformed::{
+    DPOP_ALGORITHMS, ISS_PARAMETER, MalformedMember, PROTECTION_OF_LOGINS,
+};
 
 /// The metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3).
 ///
@@ -56,6 +58,7 @@ pub struct Metadata {
     require_signed_request_object: bool,
     request_object_signing_alg_values_supported: Option<Vec<String>>,
     response_modes_supported: Option<Vec<String>>,
+    dpop_signing_alg_values_supported: Option<Vec<String>>,
     malformed: Vec<MalformedMember>,
 }
 
@@ -129,6 +132,7 @@ impl Metadata {
             require_signed_request_object: reader.flag(REQUIRE_SIGNED_REQUESTS),
             request_object_signing_alg_values_supported: reader.list(REQUEST_OBJECT_ALGORITHMS),
             response_modes_supported: reader.list(RESPONSE_MODES),
+            dpop_signing_alg_values_supported: reader.list(DPOP_ALGORITHMS),
             malformed: reader.malformed,
         })
     }
@@ -306,6 +310,11 @@ impl Metadata {
     /// Returns `response_modes_supported` (RFC 8414 §2).
     pub(crate) fn response_modes(&self) -> Option<&[String]> {
         self.response_modes_supported.as_deref()
+    }
+
+    /// Returns `dpop_signing_alg_values_supported`, or `None` if it is absent (RFC 9449 §5.1).
+    pub fn dpop_signing_alg_values_supported(&self) -> Option<&[String]> {
+        self.dpop_signing_alg_values_supported.as_deref()
     }
 
     /// Returns the address of an endpoint. A client with a certificate must use the alias, if there is one (RFC 8705

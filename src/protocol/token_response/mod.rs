@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::credentials::Scheme;
 use super::json::{Json, Object, parse_object};
 use super::limits::MAX_RECEIVED_TOKEN;
 use super::oauth_error::OAuthErrorCode;
@@ -58,21 +59,26 @@ pub(crate) enum TokenResponseError {
     NotJson,
     #[error("{0} of the token response is missing or malformed")]
     Member(&'static str),
-    #[error("the token type is not Bearer")]
-    TokenType,
+    #[error("the token type is not {}", .0.as_str())]
+    TokenType(Scheme),
 }
 
 impl TokenResponse {
-    /// Parses the response to the token request of a login.
+    /// Parses the response to the token request of a login, whose token must be of this type.
     ///
     /// Does not check the content type: some servers label JSON as text, and a body that is not a JSON object is
     /// rejected.
-    pub(crate) fn parse(status: u16, body: &[u8]) -> Result<Self, TokenResponseError> {
+    pub(crate) fn parse(
+        status: u16,
+        body: &[u8],
+        scheme: Scheme,
+    ) -> Result<Self, TokenResponseError> {
         let object = successful(status, body)?;
         let mut tokens = TokenResponse::read(&object);
-        // RFC 6749 §7.1: a client must not use a token whose type it does not understand.
-        if !has_bearer_type(&object)? {
-            return Err(TokenResponseError::TokenType);
+        // RFC 6749 §7.1: a client must not use a token whose type it does not understand. RFC 9449 §5: nor one of
+        // another type than the one it asked for.
+        if !has_type(&object, scheme)? {
+            return Err(TokenResponseError::TokenType(scheme));
         }
         if tokens.ignored.contains(&"id_token") {
             return Err(TokenResponseError::Member("id_token"));
@@ -93,10 +99,14 @@ impl TokenResponse<Option<AccessToken>> {
     /// The refresh token may be rotated, so the new one is returned even if the access token is missing or malformed,
     /// or its type is missing. A response with another token type gives nothing: it is not for this session (RFC 9449
     /// §5).
-    pub(crate) fn parse_refresh(status: u16, body: &[u8]) -> Result<Self, TokenResponseError> {
+    pub(crate) fn parse_refresh(
+        status: u16,
+        body: &[u8],
+        scheme: Scheme,
+    ) -> Result<Self, TokenResponseError> {
         let object = successful(status, body)?;
         let mut tokens = Self::read(&object);
-        if !has_bearer_type(&object)? {
+        if !has_type(&object, scheme)? {
             tokens.access_token = None;
             tokens.ignored.push("token_type");
         }
@@ -178,13 +188,13 @@ fn successful(status: u16, body: &[u8]) -> Result<Object<'_>, TokenResponseError
     object.map_err(|_| TokenResponseError::NotJson)
 }
 
-/// Returns whether `token_type` is `Bearer`, or `false` if it is absent. Any other type is an error.
-fn has_bearer_type(object: &Object<'_>) -> Result<bool, TokenResponseError> {
-    let token_type = object.text("token_type");
-    match token_type.map_err(|_| TokenResponseError::TokenType)? {
-        None => Ok(false),
-        Some(name) if name.eq_ignore_ascii_case("bearer") => Ok(true),
-        Some(_) => Err(TokenResponseError::TokenType),
+/// Returns whether `token_type` is that of the scheme, or `false` if it is absent. Any other type is an error.
+fn has_type(object: &Object<'_>, scheme: Scheme) -> Result<bool, TokenResponseError> {
+    let other = TokenResponseError::TokenType(scheme);
+    match object.text("token_type") {
+        Ok(None) => Ok(false),
+        Ok(Some(name)) if name.eq_ignore_ascii_case(scheme.as_str()) => Ok(true),
+        Ok(Some(_)) | Err(_) => Err(other),
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(body: &str) -> Result<TokenResponse, TokenResponseError> {
-    TokenResponse::parse(200, body.as_bytes())
+    TokenResponse::parse(200, body.as_bytes(), Scheme::Bearer)
 }
 
 fn with(member: &str) -> Result<TokenResponse, TokenResponseError> {
@@ -16,7 +16,7 @@ fn with(member: &str) -> Result<TokenResponse, TokenResponseError> {
 
 fn refreshed(member: &str) -> Result<TokenResponse<Option<AccessToken>>, TokenResponseError> {
     let body = format!(r#"{{"access_token":"a","token_type":"Bearer",{member}}}"#);
-    TokenResponse::parse_refresh(200, body.as_bytes())
+    TokenResponse::parse_refresh(200, body.as_bytes(), Scheme::Bearer)
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_malformed_optional_member_costs_no_other_token() {
 #[test]
 fn a_rotated_refresh_token_outlives_a_bad_access_token() {
     use TokenResponseError::{Member, NotJson, TokenType};
-    let read = |body: &str| TokenResponse::parse_refresh(200, body.as_bytes());
+    let read = |body: &str| TokenResponse::parse_refresh(200, body.as_bytes(), Scheme::Bearer);
     for members in [
         r#""access_token":"","token_type":"Bearer""#,
         r#""access_token":7,"token_type":"Bearer""#,
@@ -171,11 +171,11 @@ fn a_rotated_refresh_token_outlives_a_bad_access_token() {
         (r#"{"token_type":"Bearer"}"#, Member("access_token")),
         (
             r#"{"refresh_token":"r","access_token":"a","token_type":"DPoP"}"#,
-            TokenType,
+            TokenType(Scheme::Bearer),
         ),
         (
             r#"{"refresh_token":"r","access_token":"a","token_type":7}"#,
-            TokenType,
+            TokenType(Scheme::Bearer),
         ),
         (r#"{"refresh_token":"r","refresh_token":"s"}"#, NotJson),
         (r#"{"refresh_token":"r""#, NotJson),
@@ -192,16 +192,20 @@ fn malformed_responses_are_rejected() {
         "a".repeat(1 << 20)
     );
     for (name, body, expected) in [
-        ("no type", r#"{"access_token":"a"}"#, TokenType),
+        (
+            "no type",
+            r#"{"access_token":"a"}"#,
+            TokenType(Scheme::Bearer),
+        ),
         (
             "mac",
             r#"{"access_token":"a","token_type":"mac"}"#,
-            TokenType,
+            TokenType(Scheme::Bearer),
         ),
         (
             "DPoP",
             r#"{"access_token":"a","token_type":"DPoP"}"#,
-            TokenType,
+            TokenType(Scheme::Bearer),
         ),
         (
             "no token",
@@ -287,10 +291,41 @@ fn an_error_is_read_from_any_status_and_other_statuses_than_200_are_errors() {
         (502, "<html>", TokenResponseError::Status(502)),
     ] {
         assert_eq!(
-            TokenResponse::parse(status, body.as_bytes()),
+            TokenResponse::parse(status, body.as_bytes(), Scheme::Bearer),
             Err(expected),
             "{status} {body}"
         );
+    }
+}
+
+/// RFC 9449 §5: a response with another token type than the requested one is not used.
+#[test]
+fn the_token_type_is_the_one_that_was_asked_for() {
+    use Scheme::{Bearer, Dpop};
+    for (asked, member, login, refresh) in [
+        (Dpop, r#","token_type":"DPoP""#, true, true),
+        (Dpop, r#","token_type":"dpop""#, true, true),
+        (Dpop, r#","token_type":"Bearer""#, false, false),
+        (Dpop, r#","token_type":"DPoP ""#, false, false),
+        (Dpop, r#","token_type":["DPoP"]"#, false, false),
+        (Bearer, r#","token_type":"DPoP""#, false, false),
+        // Without its type, the token is not used; a rotated refresh token is kept.
+        (Dpop, "", false, true),
+    ] {
+        let body = format!(r#"{{"access_token":"a","refresh_token":"r"{member}}}"#);
+        let tokens = TokenResponse::parse(200, body.as_bytes(), asked);
+        assert_eq!(tokens.is_ok(), login, "{asked:?} {member}");
+        if !login {
+            assert_eq!(
+                tokens,
+                Err(TokenResponseError::TokenType(asked)),
+                "{member}"
+            );
+        }
+        let tokens = TokenResponse::parse_refresh(200, body.as_bytes(), asked);
+        assert_eq!(tokens.is_ok(), refresh, "{asked:?} {member}");
+        let token = tokens.ok().and_then(|tokens| tokens.access_token);
+        assert_eq!(token.is_some(), login, "{asked:?} {member}");
     }
 }
 
@@ -311,7 +346,7 @@ proptest! {
 
     #[test]
     fn parsing_is_total(status in any::<u16>(), body in any::<Vec<u8>>()) {
-        let _ = TokenResponse::parse(status, &body);
-        let _ = TokenResponse::parse_refresh(status, &body);
+        let _ = TokenResponse::parse(status, &body, Scheme::Bearer);
+        let _ = TokenResponse::parse_refresh(status, &body, Scheme::Dpop);
     }
 }

@@ -94,7 +94,7 @@ impl NewLogin {
     /// [OpenID Connect Core §5.3]: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
     pub async fn userinfo(&self) -> Result<UserInfo, UserInfoError> {
         self.flow
-            .userinfo(self.access_token(), self.subject())
+            .userinfo(self.record.tokens(), self.subject())
             .await
     }
 }
@@ -234,7 +234,7 @@ impl RefreshedSession {
     /// [`UserInfoError`], for example if the response is about another subject.
     pub async fn userinfo(&self) -> Result<UserInfo, UserInfoError> {
         self.flow
-            .userinfo(self.access_token(), self.subject())
+            .userinfo(self.record.tokens(), self.subject())
             .await
     }
 }

@@ -149,6 +149,8 @@ pub(super) fn respond_code(
         sign_in: Some(sign_in),
         scopes: request.scopes.clone(),
         nonce: request.nonce.clone(),
+        dpop_jkt: request.dpop_jkt.clone(),
+        bound_key: None,
     };
     let now = server.clock().monotonic();
     let code = state

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::request_features::{Support, name_of};
 use super::super::respond;
 use super::super::server::TestServer;
-use crate::crypto::ALL_ALGORITHMS;
+use crate::crypto::{ALL_ALGORITHMS, DEFAULT_ALGORITHMS};
 
 /// Returns the metadata document for both well-known paths.
 pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
@@ -43,6 +43,7 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
             "ES384", "EdDSA",
         ],
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": DEFAULT_ALGORITHMS.iter().map(|one| one.name()).collect::<Vec<_>>(),
         "prompt_values_supported": ["none", "login", "consent"],
         "authorization_response_iss_parameter_supported": true,
         "backchannel_logout_supported": true,

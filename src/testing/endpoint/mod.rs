@@ -8,6 +8,7 @@ mod discovery;
 mod end_session;
 mod introspection;
 mod pages;
+mod proof;
 mod pushed_request;
 mod request;
 mod request_object;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use url::Url;
 
+pub(super) use proof::NonceKeys;
 pub(super) use request::ValidatedRequest;
 
 use super::fault::Kind;

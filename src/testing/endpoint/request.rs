@@ -17,6 +17,7 @@ pub(in crate::testing) struct ValidatedRequest {
     pub(super) state: Option<String>,
     pub(super) response_mode: ResponseMode,
     pub(super) nonce: Option<String>,
+    pub(super) dpop_jkt: Option<String>,
     pub(super) challenge: String,
     pub(super) prompt: Prompt,
     /// In seconds.
@@ -118,6 +119,7 @@ impl ValidatedRequest {
             state: parameters.value("state").map(str::to_owned),
             response_mode: recipient.mode,
             nonce: parameters.value("nonce").map(str::to_owned),
+            dpop_jkt: parameters.value("dpop_jkt").map(str::to_owned),
             challenge: check_challenge(parameters)?,
             prompt: check_prompt(parameters)?,
             max_age: check_max_age(parameters)?,

@@ -10,6 +10,7 @@ use super::super::registry::{GrantType, TestClient};
 use super::super::respond::oauth_error;
 use super::super::server::{ServerState, TestServer};
 use super::client_authentication::authenticate;
+use super::proof;
 use super::tokens::{GrantedRequest, issue};
 use crate::clock::Clock as _;
 use crate::protocol::ScopeSet;
@@ -39,19 +40,28 @@ pub(super) fn handle(
         Ok(client) => client,
         Err(response) => return *response,
     };
+    let proven = match proof::of_token_request(server, state, request) {
+        Ok(proven) => proven,
+        Err(response) => return *response,
+    };
+    let thumbprint = proven.thumbprint.as_deref();
+    // RFC 9449 §5.2: `dpop_bound_access_tokens`.
+    if client.requires_dpop && thumbprint.is_none() {
+        return reject(("invalid_dpop_proof", "the client must send a DPoP proof"));
+    }
     let result = match form.value("grant_type") {
-        Some("authorization_code") => redeem_code(server, state, &client, &form),
-        Some("refresh_token") => refresh(server, state, &client, &form),
+        Some("authorization_code") => redeem_code(server, state, &client, &form, thumbprint),
+        Some("refresh_token") => refresh(server, state, &client, &form, thumbprint),
         Some("client_credentials") => client_credentials(state, &client, &form),
         Some(_) => Err(("unsupported_grant_type", "this grant type is not supported")),
         None => Err(("invalid_request", "grant_type is missing")),
     };
-    match result {
-        Ok(granted) => {
-            issue(server, state, &client, &granted, faults).unwrap_or_else(|| reject(INVALID_GRANT))
-        }
+    let response = match result {
+        Ok(granted) => issue(server, state, &client, &granted, thumbprint, faults)
+            .unwrap_or_else(|| reject(INVALID_GRANT)),
         Err(error) => reject(error),
-    }
+    };
+    proven.with_nonce(response)
 }
 
 fn redeem_code(
@@ -59,6 +69,7 @@ fn redeem_code(
     state: &mut ServerState,
     client: &TestClient,
     form: &RequestParameters,
+    thumbprint: Option<&str>,
 ) -> Result<GrantedRequest, Error> {
     check_grant_type(client, GrantType::AuthorizationCode)?;
     let required = |name| {
@@ -73,9 +84,18 @@ fn redeem_code(
         .redeem_code(code, &client.id, redirect_uri, verifier, now)
         .map_err(|_| INVALID_GRANT)?;
     let grant = state.grants.grant(id).ok_or(INVALID_GRANT)?;
+    // RFC 9449 §10: the code is bound to the key that the authorization request names.
+    if grant.dpop_jkt.is_some() && grant.dpop_jkt.as_deref() != thumbprint {
+        return Err(INVALID_GRANT);
+    }
+    let scopes = grant.scopes.clone();
+    // RFC 9449 §5: refresh tokens of public clients are bound to the key.
+    if client.is_public() {
+        state.grants.bind(id, thumbprint);
+    }
     Ok(GrantedRequest {
         id,
-        scopes: grant.scopes.clone(),
+        scopes,
         is_refresh: false,
     })
 }
@@ -85,6 +105,7 @@ fn refresh(
     state: &mut ServerState,
     client: &TestClient,
     form: &RequestParameters,
+    thumbprint: Option<&str>,
 ) -> Result<GrantedRequest, Error> {
     check_grant_type(client, GrantType::RefreshToken)?;
     let token = form.value("refresh_token");
@@ -94,7 +115,11 @@ fn refresh(
         .grants
         .check_refresh_token(token, &client.id, now)
         .map_err(|_| INVALID_GRANT)?;
-    let granted = state.grants.grant(id).ok_or(INVALID_GRANT)?.scopes.clone();
+    let grant = state.grants.grant(id).ok_or(INVALID_GRANT)?;
+    if grant.bound_key.is_some() && grant.bound_key.as_deref() != thumbprint {
+        return Err(INVALID_GRANT);
+    }
+    let granted = grant.scopes.clone();
     // RFC 6749 §6: a refresh can reduce the scopes, not extend them.
     let mut scopes = requested_scopes(form, &granted)?;
     if let Some(allowed) = &client.refresh.scopes {
@@ -133,6 +158,8 @@ fn client_credentials(
         sign_in: None,
         scopes: scopes.clone(),
         nonce: None,
+        dpop_jkt: None,
+        bound_key: None,
     };
     Ok(GrantedRequest {
         id: state.grants.add(grant),

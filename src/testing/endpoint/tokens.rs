@@ -25,12 +25,13 @@ pub(super) struct GrantedRequest {
 }
 
 /// Issues tokens and returns the token response, with an ID token if the scopes include `openid`.
-/// `None` if the grant was revoked.
+/// `None` if the grant was revoked. The access token is bound to the key with this thumbprint (RFC 9449 §6).
 pub(super) fn issue(
     server: &TestServer,
     state: &mut ServerState,
     client: &TestClient,
     granted: &GrantedRequest,
+    thumbprint: Option<&str>,
     faults: &[Kind],
 ) -> Option<Response<Bytes>> {
     let grant = state.grants.grant(granted.id)?.clone();
@@ -42,6 +43,10 @@ pub(super) fn issue(
         .and_then(|sign_in| state.user(&sign_in.subject))
         .cloned();
     let mint = access_token(server, client, &grant, scopes, lifetime);
+    let mint = match thumbprint {
+        Some(thumbprint) => mint.with_claim("cnf", json!({ "jkt": thumbprint })),
+        None => mint,
+    };
     let added = user.iter().flat_map(|user| &user.access_token_claims);
     let mint = added.fold(mint, |mint, (name, value)| {
         mint.with_claim(name, value.clone())
@@ -56,10 +61,15 @@ pub(super) fn issue(
     state
         .grants
         .add_access_token(&access_token, granted.id, scopes.clone(), expires_at);
+    state.grants.bind_access_token(&access_token, thumbprint);
+    let token_type = match thumbprint {
+        Some(_) => "DPoP",
+        None => "Bearer",
+    };
 
     let mut response = json!({
         "access_token": access_token,
-        "token_type": "Bearer",
+        "token_type": token_type,
         "expires_in": lifetime,
         "scope": scopes.to_string(),
     });

@@ -22,6 +22,10 @@ pub(super) struct IssuedGrant {
     pub(super) sign_in: Option<SignIn>,
     pub(super) scopes: ScopeSet,
     pub(super) nonce: Option<String>,
+    /// The thumbprint that the code is bound to (RFC 9449 §10).
+    pub(super) dpop_jkt: Option<String>,
+    /// The thumbprint that refresh tokens are bound to.
+    pub(super) bound_key: Option<String>,
 }
 
 pub(super) type GrantId = usize;
@@ -63,6 +67,8 @@ struct AccessToken {
     scopes: ScopeSet,
     expires_at: Duration,
     revoked: bool,
+    /// The thumbprint of the key that the token is bound to.
+    thumbprint: Option<String>,
 }
 
 impl Grants {
@@ -189,8 +195,28 @@ impl Grants {
                 scopes,
                 expires_at,
                 revoked: false,
+                thumbprint: None,
             },
         );
+    }
+
+    /// Binds the refresh tokens of a grant to a key.
+    pub(super) fn bind(&mut self, id: GrantId, thumbprint: Option<&str>) {
+        if let Some(Some(grant)) = self.grants.get_mut(id) {
+            grant.bound_key = thumbprint.map(str::to_owned);
+        }
+    }
+
+    /// Binds an access token to a key.
+    pub(super) fn bind_access_token(&mut self, token: &str, thumbprint: Option<&str>) {
+        if let Some(token) = self.access_tokens.get_mut(token) {
+            token.thumbprint = thumbprint.map(str::to_owned);
+        }
+    }
+
+    /// Returns the thumbprint of the key that an access token is bound to.
+    pub(super) fn thumbprint_of(&self, token: &str) -> Option<&str> {
+        self.access_tokens.get(token)?.thumbprint.as_deref()
     }
 
     /// Returns the grant and the scopes of an access token if this server issued it and it is valid.

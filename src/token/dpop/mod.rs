@@ -18,6 +18,7 @@ use http::request::Parts;
 
 use self::nonce::Freshness;
 use self::proof::{Proof, ProofExpectations};
+use self::settings::Settings;
 use self::target::ProofTarget;
 use super::error::{VerifyError, VerifyErrorKind};
 use super::original_uri::original_uri;
@@ -51,33 +52,8 @@ impl PendingReplayCheck {
         now: &Now<'_>,
     ) -> Result<Self, VerifyErrorKind> {
         let settings = dpop.settings();
-        let compact = single_proof(head).map_err(VerifyErrorKind::DpopProof)?;
         let now = now.unix_seconds(&settings.clock);
-        let path = original_uri(&head.uri, &head.extensions).path();
-        // RFC 9449 §4.3 (9) compares URLs without dot segments, but a router may match the path as it was sent: a
-        // proof for one path would then be valid for another.
-        if let Some(ambiguity) = find_ambiguity_of_url(path) {
-            return Err(VerifyErrorKind::DpopProof(ProofError::AmbiguousTarget(
-                ambiguity,
-            )));
-        }
-        let targets: Vec<ProofTarget> = settings
-            .bases
-            .iter()
-            .filter_map(|base| base.target(path))
-            .collect();
-        let expected = ProofExpectations {
-            algorithms: &settings.algorithms,
-            method: head.method.as_str(),
-            targets: &targets,
-            token,
-            now,
-            max_age: settings.max_age,
-            leeway: settings.leeway,
-            ignores_iat: settings.ignores_iat,
-        };
-        let (proof, target) =
-            proof::check(compact, &expected).map_err(VerifyErrorKind::DpopProof)?;
+        let (proof, key) = check_proof(settings, head, Some(token), now)?;
         // RFC 9449 §4.3 (12b): the key of the proof is the one that the token is bound to. Both thumbprints are
         // digests of public keys, so the comparison need not take constant time.
         if proof.thumbprint != *thumbprint {
@@ -85,7 +61,7 @@ impl PendingReplayCheck {
         }
         Ok(Self {
             dpop: dpop.clone(),
-            key: replay_key(&proof, target),
+            key,
             nonce: check_nonce(settings.nonces.as_ref(), &proof, now)?,
         })
     }
@@ -106,6 +82,72 @@ impl PendingReplayCheck {
     pub(crate) fn into_nonce(self) -> Option<HeaderValue> {
         self.nonce
     }
+}
+
+/// A proof that the test server accepts unless it was used before.
+#[cfg(feature = "testing")]
+#[derive(Debug)]
+pub(crate) struct CheckedProof {
+    pub(crate) thumbprint: [u8; 32],
+    pub(crate) replay_key: Key,
+    /// A new nonce for the response, if that of the proof expires soon.
+    pub(crate) nonce: Option<HeaderValue>,
+}
+
+#[cfg(feature = "testing")]
+impl Dpop {
+    /// Validates the proof of a request, for the test server. `token` is the access token of the request, if there is
+    /// one.
+    pub(crate) fn check_proof(
+        &self,
+        head: &Parts,
+        token: Option<&str>,
+    ) -> Result<CheckedProof, VerifyErrorKind> {
+        let settings = self.settings();
+        let now = crate::clock::unix_seconds(&*settings.clock);
+        let (proof, replay_key) = check_proof(settings, head, token, now)?;
+        Ok(CheckedProof {
+            thumbprint: proof.thumbprint,
+            replay_key,
+            nonce: check_nonce(settings.nonces.as_ref(), &proof, now)?,
+        })
+    }
+}
+
+/// Validates the proof of a request, except for its key, its nonce and replay. Returns it with its replay key.
+fn check_proof(
+    settings: &Settings,
+    head: &Parts,
+    token: Option<&str>,
+    now: i64,
+) -> Result<(Proof, Key), VerifyErrorKind> {
+    let compact = single_proof(head).map_err(VerifyErrorKind::DpopProof)?;
+    let path = original_uri(&head.uri, &head.extensions).path();
+    // RFC 9449 §4.3 (9) compares URLs without dot segments, but a router may match the path as it was sent: a
+    // proof for one path would then be valid for another.
+    if let Some(ambiguity) = find_ambiguity_of_url(path) {
+        return Err(VerifyErrorKind::DpopProof(ProofError::AmbiguousTarget(
+            ambiguity,
+        )));
+    }
+    let targets: Vec<ProofTarget> = settings
+        .bases
+        .iter()
+        .filter_map(|base| base.target(path))
+        .collect();
+    let expected = ProofExpectations {
+        algorithms: &settings.algorithms,
+        method: head.method.as_str(),
+        targets: &targets,
+        token,
+        now,
+        max_age: settings.max_age,
+        leeway: settings.leeway,
+        ignores_iat: settings.ignores_iat,
+    };
+    let (proof, target) = proof::check(compact, &expected).map_err(VerifyErrorKind::DpopProof)?;
+    let key = replay_key(&proof, target);
+    Ok((proof, key))
 }
 
 /// Returns whether the request has a `DPoP` field.

@@ -69,7 +69,8 @@ pub(super) struct ProofExpectations<'a> {
     pub(super) method: &'a str,
     /// The URL of the request for each base URL of the server.
     pub(super) targets: &'a [ProofTarget],
-    pub(super) token: &'a str,
+    /// The access token of the request; `None` at the token endpoint, where a proof has no `ath`.
+    pub(super) token: Option<&'a str>,
     /// In seconds since the Unix epoch.
     pub(super) now: i64,
     pub(super) max_age: i64,
@@ -152,14 +153,14 @@ impl<'c, 'a> ProofClaims<'c, 'a> {
         let text = |name| claims.string(name).map_err(|_| ProofError::Claims);
         let time = |name| seconds(claims.member(name), f64::floor).map_err(|_| ProofError::Claims);
         // RFC 9449 §4.3 (3): all required claims, each with the right type.
-        let (Some(jwt_id), Some(method), Some(url), Some(issued_at), Some(token)) = (
-            text("jti")?,
-            text("htm")?,
-            text("htu")?,
-            time("iat")?,
-            text("ath")?,
-        ) else {
+        let (Some(jwt_id), Some(method), Some(url), Some(issued_at)) =
+            (text("jti")?, text("htm")?, text("htu")?, time("iat")?)
+        else {
             return Err(ProofError::Claims);
+        };
+        let token = match expected.token {
+            Some(token) => Some((token, text("ath")?.ok_or(ProofError::Claims)?)),
+            None => None,
         };
         let nonce = text("nonce")?;
         if jwt_id.is_empty() || jwt_id.len() > MAX_JWT_ID_LENGTH {
@@ -189,9 +190,11 @@ impl<'c, 'a> ProofClaims<'c, 'a> {
             return Err(ProofError::Time);
         }
         // RFC 9449 §4.3 (12a): the proof is for this access token.
-        let digest = base64url::encode(&digest::sha256(expected.token.as_bytes()));
-        if !bool::from(digest.as_bytes().ct_eq(token.as_bytes())) {
-            return Err(ProofError::Token);
+        if let Some((token, hash)) = token {
+            let digest = base64url::encode(&digest::sha256(token.as_bytes()));
+            if !bool::from(digest.as_bytes().ct_eq(hash.as_bytes())) {
+                return Err(ProofError::Token);
+            }
         }
         Ok(Self {
             jwt_id,
@@ -221,7 +224,7 @@ mod tests {
             algorithms: &[Algorithm::Es256],
             method,
             targets: &[target],
-            token: TOKEN,
+            token: Some(TOKEN),
             now,
             max_age: 60,
             leeway: 10,

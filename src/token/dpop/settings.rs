@@ -263,7 +263,7 @@ impl Dpop {
     }
 
     /// Returns the nonce for the response to a request rejected for this reason (RFC 9449 §9).
-    pub(in crate::token) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
+    pub(crate) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
         let nonces = self.settings.nonces.as_ref();
         let nonces = nonces.filter(|_| kind == VerifyErrorKind::DpopNonce)?;
         nonces.issue(unix_seconds(&*self.settings.clock))

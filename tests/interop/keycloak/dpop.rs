@@ -3,12 +3,14 @@
 use axum::Router;
 use tower_oauth::testing::DpopKey;
 use tower_oauth::token::{Dpop, IntrospectionVerifier, TokenProfile, Verifier};
-use tower_oauth::{Algorithm, BearerLayer, Client};
+use tower_oauth::{Algorithm, BearerLayer, Client, LoginLayer};
 
 use super::api::{ApiResponse, Call, api, call, jwt, keycloak_api};
-use super::definitions::Keys;
+use super::definitions::{KeycloakClient, Keys, User};
 use super::realm::{API, Realm};
+use super::world::World;
 use crate::provider::SECRET;
+use crate::sessions::Mode;
 
 /// The origin of the API, which proofs name.
 const ORIGIN: &str = "https://api.example.test";
@@ -108,4 +110,51 @@ async fn check_thefts(api: &Router, token: &str) {
     let response = call(api, "/", token).await;
     let text = "proof of possession is missing";
     response.assert_unauthorized("invalid_token", text, "as a Bearer token");
+}
+
+/// A client that must use DPoP, confidential and public.
+#[tokio::test]
+#[ignore = "needs Keycloak: tests/interop/run"]
+async fn sessions_of_a_client_that_requires_dpop_are_bound() {
+    for keys in Keys::BOTH {
+        for (id, client) in [
+            ("bound", Client::confidential("bound", SECRET)),
+            ("bound-public", Client::public("bound-public")),
+        ] {
+            let realm = Realm::shared(keys).await;
+            let definition = KeycloakClient::new(id).attribute("dpop.bound.access.tokens", "true");
+            realm
+                .add_client(match id {
+                    "bound-public" => definition.public(),
+                    _ => definition,
+                })
+                .await;
+            let server = realm.server();
+            let api = with_dpop(jwt(&server, TokenProfile::Keycloak));
+            let world = World::with(realm, client, Mode::Store, LoginLayer::with_dpop);
+            let visitor = world.visitor();
+            visitor.sign_in(&User::alice()).await;
+            assert_eq!(visitor.open("/profile").await.text(), "alice Liddell");
+            for _ in 0..2 {
+                let fields = visitor.open("/credentials").await.text();
+                let (authorization, proof) = fields.split_once('\n').unwrap();
+                let call = Call {
+                    scheme: "DPoP",
+                    token: authorization.strip_prefix("DPoP ").unwrap(),
+                    proof: Some(proof.to_owned()),
+                    certificate: None,
+                };
+                call.get(&api, "/").await.assert_accepted(id);
+                assert_eq!(visitor.open("/refresh").await.text(), "refreshed", "{id}");
+            }
+            let token = visitor.token().await;
+            assert_eq!(world.realm.introspect(&token).await["active"], true, "{id}");
+            visitor.sign_out().await;
+            assert_eq!(
+                world.realm.introspect(&token).await["active"],
+                false,
+                "{id}"
+            );
+        }
+    }
 }

@@ -57,6 +57,7 @@ impl World {
             .route("/sid", get(sid))
             .route("/token", get(token))
             .route("/refresh", get(refresh))
+            .route("/credentials", get(credentials))
             .route_layer(login.required())
             .route("/", get(home))
             .layer(login.clone());
@@ -199,6 +200,18 @@ async fn token(session: Session) -> Response {
 async fn refresh(session: Session) -> Response {
     match session.refresh().await {
         Ok(()) => "refreshed".into_response(),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Returns the header fields of a request to the API.
+async fn credentials(session: Session) -> Response {
+    let mut request = Request::get("https://api.example.test/").body(()).unwrap();
+    match session.authorize(&mut request).await {
+        Ok(()) => {
+            let field = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+            format!("{}\n{}", field("authorization"), field("dpop")).into_response()
+        }
         Err(error) => failed(&error),
     }
 }

@@ -1,0 +1,140 @@
+//! Requests of the application to an API, with the access token of a session.
+
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use url::Url;
+
+use super::error::SessionError;
+use super::handle::Session;
+use crate::flow::{ApiCredentials, RejectedProof};
+use crate::issuer::is_loopback;
+use crate::record::SessionRecord;
+
+impl Session {
+    /// Adds the access token to a request to an API, for an HTTP client of the application: `Authorization: Bearer`, or
+    /// with [DPoP](crate::LoginLayer::with_dpop) `Authorization: DPoP` and a proof for this method and URL in `DPoP`
+    /// ([RFC 9449 §7.1]).
+    ///
+    /// Refreshes the token if it has expired, as [`access_token`](Self::access_token) does. Replaces `Authorization` and
+    /// `DPoP` fields that the request has. Call it for each attempt, since a proof is for one request: also before a
+    /// retry, and not with a client that follows redirects.
+    ///
+    /// An API may require a nonce of its own in the proof. Pass each response to
+    /// [`note_response`](Self::note_response), which says whether to repeat the request:
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_oauth::Session;
+    ///
+    /// # type Error = Box<dyn std::error::Error>;
+    /// async fn orders(session: &Session, client: &reqwest::Client) -> Result<String, Error> {
+    ///     let uri: http::Uri = "https://api.example.com/orders".parse()?;
+    ///     let send = async || {
+    ///         let mut request = Request::get(&uri).body(String::new())?;
+    ///         session.authorize(&mut request).await?;
+    ///         let response = client.execute(request.try_into()?).await?;
+    ///         Ok::<_, Error>(response)
+    ///     };
+    ///     let mut response = send().await?;
+    ///     if session.note_response(&uri, response.status(), response.headers()) {
+    ///         response = send().await?;
+    ///         session.note_response(&uri, response.status(), response.headers());
+    ///     }
+    ///     Ok(response.error_for_status()?.text().await?)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] as for [`access_token`](Self::access_token), and
+    /// [`UnusableUri`](SessionError::UnusableUri) unless the URI of the request is absolute, and https or on a loopback
+    /// host. The request is not changed then.
+    ///
+    /// # Not checked
+    ///
+    /// Whether the access token is meant for this API: one that is not gives an API of another party access to the
+    /// right one.
+    ///
+    /// [RFC 9449 §7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
+    pub async fn authorize<B>(&self, request: &mut Request<B>) -> Result<(), SessionError> {
+        // Not across the `await`: the body need not be `Sync`.
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        if !may_carry_token(&uri) {
+            return Err(SessionError::UnusableUri);
+        }
+        let record = self.with_valid_token().await?;
+        let credentials = self.credentials(&record, &method, &uri)?;
+        credentials.apply(request.headers_mut());
+        Ok(())
+    }
+
+    /// Keeps the DPoP nonce of an API's response (`DPoP-Nonce`) for the next requests to its origin, and returns whether
+    /// the request should be repeated, once: the API required a nonce (401 `use_dpop_nonce`, [RFC 9449 §9]) and sent one.
+    ///
+    /// `uri` is that of the request. Call [`authorize`](Self::authorize) again for the repeated request. Servers send new
+    /// nonces with any response, so pass all of them; without DPoP, this does nothing and returns `false`. A proof that
+    /// the API rejected otherwise (`invalid_dpop_proof`) is logged.
+    ///
+    /// [RFC 9449 §9]: https://www.rfc-editor.org/rfc/rfc9449#section-9
+    pub fn note_response(&self, uri: &Uri, status: StatusCode, headers: &HeaderMap) -> bool {
+        let is_bound = self.current().record().tokens().proof_key.is_some();
+        is_bound && self.rejected_proof(uri, status, headers) == Some(RejectedProof::NewNonce)
+    }
+
+    /// Keeps the nonce of a response to a request with a proof, and returns why the proof was rejected, if it was.
+    pub(crate) fn rejected_proof(
+        &self,
+        uri: &Uri,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Option<RejectedProof> {
+        let flow = self.manager().flow();
+        flow.note_resource_response(uri, status, headers)
+    }
+
+    /// Returns the credentials for a request with the access token of this record.
+    pub(crate) fn credentials(
+        &self,
+        record: &SessionRecord,
+        method: &Method,
+        uri: &Uri,
+    ) -> Result<ApiCredentials, SessionError> {
+        let tokens = record.tokens();
+        let (token, key) = (&tokens.access_token, tokens.proof_key.as_ref());
+        let credentials = self.manager().flow().credentials(token, key, method, uri);
+        credentials.map_err(|error| SessionError::credentials(&error))
+    }
+}
+
+/// Returns whether a token may be sent to this URI: over TLS, or on this machine.
+fn may_carry_token(uri: &Uri) -> bool {
+    let Ok(url) = Url::parse(&uri.to_string()) else {
+        return false;
+    };
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => is_loopback(&url),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_sent_over_tls_or_on_this_machine_only() {
+        for (uri, expected) in [
+            ("https://api.example.com/a", true),
+            ("http://127.0.0.1:8080/a", true),
+            ("http://localhost/a", true),
+            ("http://[::1]/a", true),
+            ("http://api.example.com/a", false),
+            ("ws://127.0.0.1/a", false),
+            ("/a", false),
+            ("api.example.com:443", false),
+            ("*", false),
+        ] {
+            assert_eq!(may_carry_token(&uri.parse().unwrap()), expected, "{uri}");
+        }
+    }
+}

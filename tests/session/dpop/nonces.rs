@@ -1,0 +1,172 @@
+//! Nonces of DPoP proofs (RFC 9449 §8, §9).
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use tower_oauth::testing::{Endpoint, Fault, TestClient};
+use tower_oauth::{Client, CookieKey, LoginLayer, SigningKey};
+
+use crate::support::logs::Logs;
+use crate::support::proofs::{Proof, dpop_server, dpop_shop, proofs, shop_of, userinfo};
+use crate::support::refresh::{shop, token};
+use crate::support::shop::{CALLBACK, Jar, KEY, SESSION, login};
+
+const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
+/// The server accepts neither a proof nor an assertion twice.
+#[tokio::test]
+async fn a_nonce_is_answered_with_one_retry_that_has_new_ids_in_proof_and_assertion() {
+    let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let key = SigningKey::from_pem(&pem).unwrap();
+    let registered = TestClient::private_key_jwt("shop", key.public_jwk())
+        .add_redirect_uri(CALLBACK)
+        .unwrap()
+        .without_consent()
+        .with_required_dpop();
+    let server = dpop_server(|_| registered).with_dpop_nonces();
+    let client = Client::private_key_jwt("shop", key);
+    let cookie_key = CookieKey::from_bytes(&KEY).unwrap();
+    let layer = LoginLayer::new(&server.authorization_server(), client, CALLBACK, cookie_key);
+    let shop = shop_of(&server, layer.unwrap().with_dpop());
+    let jar = shop.signed_in().await;
+    assert_eq!(userinfo(&shop, &jar).await.text(), "userinfo of alice");
+
+    for endpoint in [Endpoint::Token, Endpoint::UserInfo] {
+        let sent = proofs(&server, endpoint);
+        assert_eq!(sent.len(), 2, "{endpoint:?}");
+        assert!(sent[0].claims.get("nonce").is_none());
+        assert_ne!(sent[1].claim("nonce"), "");
+        assert_ne!(sent[0].claim("jti"), sent[1].claim("jti"));
+    }
+    let requests = server.requests();
+    let assertions: Vec<_> = requests
+        .iter()
+        .filter(|request| request.endpoint() == Endpoint::Token)
+        .map(|request| Proof::read(&request.parameter("client_assertion").unwrap()))
+        .collect();
+    assert_ne!(assertions[0].claim("jti"), assertions[1].claim("jti"));
+
+    // The nonces are known now.
+    server.clear_requests();
+    shop.signed_in().await;
+    assert_eq!(userinfo(&shop, &jar).await.text(), "userinfo of alice");
+    assert_eq!(server.count(Endpoint::Token), 1);
+    assert_eq!(server.count(Endpoint::UserInfo), 1);
+}
+
+#[tokio::test]
+async fn a_second_demand_for_a_nonce_is_an_error_that_says_so() {
+    for (nonce, requests, code) in [
+        (Some("n1"), 2, "dpop_nonce_refused"),
+        (None, 1, "dpop_nonce_missing"),
+        (Some("not a nonce"), 1, "dpop_nonce_missing"),
+    ] {
+        let server = dpop_server(|client| client);
+        let shop = dpop_shop(&server);
+        server.fail(Endpoint::Token, Fault::refusal("use_dpop_nonce"));
+        if let Some(nonce) = nonce {
+            let field = Fault::header(NONCE, HeaderValue::from_static(nonce));
+            server.fail(Endpoint::Token, field);
+        }
+        let log = Logs::default();
+        let recording = log.record_only("login_failed");
+        let mut jar = Jar::default();
+        let answer = shop.sign_in("alice", &mut jar).await;
+        drop(recording);
+        assert_eq!(answer.status, 502, "{nonce:?}");
+        assert!(!jar.names().contains(&SESSION));
+        assert_eq!(server.count(Endpoint::Token), requests, "{nonce:?}");
+        let text = log.text();
+        assert!(
+            text.contains(code) && text.contains("use_dpop_nonce"),
+            "{text}"
+        );
+    }
+    // Userinfo.
+    for (nonce, requests, expected) in [
+        (Some("n1"), 2, "rejected the one that it had sent"),
+        (None, 1, "sent no valid `DPoP-Nonce`"),
+    ] {
+        let server = dpop_server(|client| client);
+        let shop = dpop_shop(&server);
+        let jar = shop.signed_in().await;
+        let challenge = HeaderValue::from_static("dpop ERROR=\"Use_DPoP_Nonce\"");
+        server.fail(Endpoint::UserInfo, Fault::status(401));
+        let field = http::header::WWW_AUTHENTICATE;
+        server.fail(Endpoint::UserInfo, Fault::header(field, challenge));
+        if let Some(nonce) = nonce {
+            let field = Fault::header(NONCE, HeaderValue::from_static(nonce));
+            server.fail(Endpoint::UserInfo, field);
+        }
+        let text = userinfo(&shop, &jar).await.text();
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(server.count(Endpoint::UserInfo), requests, "{nonce:?}");
+    }
+}
+
+/// A session survives a refresh that the server does not process for lack of a nonce.
+#[tokio::test]
+async fn a_refused_nonce_at_a_refresh_ends_no_session() {
+    let server = dpop_server(|client| client);
+    let shop = shop(&server, login(&server).with_dpop(), &Default::default());
+    let jar = shop.signed_in().await;
+    server.clock().advance(Duration::from_secs(300));
+    server.clear_requests();
+    server.fail(Endpoint::Token, Fault::refusal("use_dpop_nonce"));
+    server.fail(
+        Endpoint::Token,
+        Fault::header(NONCE, HeaderValue::from_static("n1")),
+    );
+    assert_eq!(token(&shop, &jar).await.status, 503);
+    assert_eq!(server.count(Endpoint::Token), 2);
+    server.clear_faults(Endpoint::Token);
+    server.clock().advance(Duration::from_secs(60));
+    assert_eq!(token(&shop, &jar).await.status, 200);
+}
+
+/// RFC 9449 §8.2: a response of any status may have the next nonce.
+#[tokio::test]
+async fn nonces_are_learned_from_successful_responses() {
+    let hour = Duration::from_secs(3600);
+    let server = dpop_server(|client| client.with_access_token_lifetime(hour)).with_dpop_nonces();
+    let shop = dpop_shop(&server);
+    let jar = shop.signed_in().await;
+    userinfo(&shop, &jar).await;
+    server.clear_requests();
+    // The server changes its nonces every two minutes and accepts the previous one.
+    for _ in 0..5 {
+        server.clock().advance(Duration::from_secs(120));
+        assert_eq!(userinfo(&shop, &jar).await.text(), "userinfo of alice");
+    }
+    let nonces = proofs(&server, Endpoint::UserInfo);
+    let nonces: HashSet<_> = nonces.iter().map(|proof| proof.claim("nonce")).collect();
+    assert_eq!(server.count(Endpoint::UserInfo), 5, "none was rejected");
+    assert_eq!(nonces.len(), 5, "each proof had a newer nonce");
+    // After a pause, the nonce is too old.
+    server.clock().advance(Duration::from_secs(600));
+    assert_eq!(userinfo(&shop, &jar).await.text(), "userinfo of alice");
+    assert_eq!(server.count(Endpoint::UserInfo), 7);
+}
+
+/// Token endpoint and userinfo have the same origin here, and nonces of their own.
+#[tokio::test]
+async fn a_nonce_never_reaches_another_server() {
+    let server = dpop_server(|client| client).with_dpop_nonces();
+    let shop = dpop_shop(&server);
+    let mut jar = shop.signed_in().await;
+    for _ in 0..3 {
+        userinfo(&shop, &jar).await;
+        server.clock().advance(Duration::from_secs(150));
+        jar.take(&userinfo(&shop, &jar).await);
+        jar = shop.signed_in().await;
+    }
+    let nonces = |endpoint| -> HashSet<String> {
+        let proofs = proofs(&server, endpoint).into_iter();
+        let nonces = proofs.map(|proof| proof.claim("nonce").to_owned());
+        nonces.filter(|nonce| !nonce.is_empty()).collect()
+    };
+    let (token, userinfo) = (nonces(Endpoint::Token), nonces(Endpoint::UserInfo));
+    assert!(token.len() > 1 && userinfo.len() > 1);
+    assert!(token.is_disjoint(&userinfo));
+}
