@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
+use tower::BoxError;
 
 use super::credential_source::CREDENTIAL_TIMEOUT;
 use super::error::AuthenticationError;
@@ -17,7 +18,6 @@ use crate::crypto::{Algorithm, SigningKey, UnsignedJws};
 use crate::protocol::sanitize::{log_safe, without_secrets};
 use crate::random::RandomError;
 
-type BoxError = Box<dyn Error + Send + Sync>;
 type SignFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send + 'a>>;
 
 /// Signs client assertions with a key that is not in this process: a key management service, or a hardware module.

@@ -28,7 +28,7 @@ pub(crate) struct AuthenticationContext<'a> {
 }
 
 /// The key of an assertion.
-pub(super) enum Key<'a> {
+pub(super) enum AssertionSigner<'a> {
     Private(&'a AssertionKey),
     Secret(HmacAlgorithm, &'a ClientSecret),
 }
@@ -45,7 +45,7 @@ impl Assertion<'_> {
     /// Creates and signs the assertion, which is valid once.
     pub(super) async fn sign(
         &self,
-        key: Key<'_>,
+        key: AssertionSigner<'_>,
         context: &AuthenticationContext<'_>,
     ) -> Result<String, AuthenticationError> {
         let claims = self.claims(context)?;
@@ -55,8 +55,8 @@ impl Assertion<'_> {
             false => "JWT",
         };
         match key {
-            Key::Private(key) => key.sign(media_type, &claims, &**context.clock).await,
-            Key::Secret(algorithm, secret) => {
+            AssertionSigner::Private(key) => key.sign(media_type, &claims, &**context.clock).await,
+            AssertionSigner::Secret(algorithm, secret) => {
                 let header = json!({ "alg": algorithm.name(), "typ": media_type });
                 let jws = UnsignedJws::new(&header.to_string(), &claims.to_string());
                 // OpenID Connect Core §10.1: the key is the UTF-8 text of the secret.

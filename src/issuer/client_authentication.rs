@@ -8,7 +8,9 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use super::client::{Authentication, Client};
-use super::client_assertion::{Assertion, AuthenticationContext, JWT_BEARER, JWT_SPIFFE, Key};
+use super::client_assertion::{
+    Assertion, AssertionSigner, AuthenticationContext, JWT_BEARER, JWT_SPIFFE,
+};
 use super::error::AuthenticationError;
 use crate::clock::Clock;
 use crate::protocol::ClientSecret;
@@ -19,7 +21,7 @@ pub(crate) type FormParameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// How a request was authenticated.
 #[derive(Debug)]
-pub(crate) struct Credentials {
+pub(crate) struct SentCredentials {
     /// The value of the `Authorization` header. Otherwise the credentials are parameters.
     pub(crate) header: Option<HeaderValue>,
     /// The text that was read, if it may change.
@@ -35,7 +37,7 @@ impl Client {
         &'a self,
         context: &AuthenticationContext<'_>,
         parameters: &mut FormParameters<'a>,
-    ) -> Result<Credentials, AuthenticationError> {
+    ) -> Result<SentCredentials, AuthenticationError> {
         let text = self.read_credential(&**context.clock).await?;
         self.authenticate_with(text, context, parameters).await
     }
@@ -47,10 +49,10 @@ impl Client {
     /// (RFC 6749 §3.2.1).
     pub(crate) async fn authenticate_again<'a>(
         &'a self,
-        rejected: &Credentials,
+        rejected: &SentCredentials,
         context: &AuthenticationContext<'_>,
         parameters: &mut FormParameters<'a>,
-    ) -> Option<Credentials> {
+    ) -> Option<SentCredentials> {
         let old = rejected.changeable.as_ref()?;
         let new = self.read_credential(&**context.clock).await.ok()??;
         if new == *old {
@@ -89,7 +91,7 @@ impl Client {
         text: Option<ClientSecret>,
         context: &AuthenticationContext<'_>,
         parameters: &mut FormParameters<'a>,
-    ) -> Result<Credentials, AuthenticationError> {
+    ) -> Result<SentCredentials, AuthenticationError> {
         let header = match (&self.authentication, &text) {
             // Without `client_id` in the body: the header has it, and servers reject a request that authenticates
             // twice (RFC 6749 §2.3).
@@ -103,7 +105,7 @@ impl Client {
             }
         };
         let is_fixed = |client: &Self| client.source().is_none_or(|one| one.fixed().is_some());
-        Ok(Credentials {
+        Ok(SentCredentials {
             header,
             changeable: text.filter(|_| !is_fixed(self)),
         })
@@ -123,12 +125,13 @@ impl Client {
                 return Ok(());
             }
             (Authentication::SecretJwt(_), Some(secret)) => {
-                let key = Key::Secret(self.hmac_algorithm, secret);
+                let key = AssertionSigner::Secret(self.hmac_algorithm, secret);
                 (JWT_BEARER, self.assert(key, context).await?)
             }
-            (Authentication::PrivateKeyJwt(key), _) => {
-                (JWT_BEARER, self.assert(Key::Private(key), context).await?)
-            }
+            (Authentication::PrivateKeyJwt(key), _) => (
+                JWT_BEARER,
+                self.assert(AssertionSigner::Private(key), context).await?,
+            ),
             (Authentication::FederatedAssertion(_), Some(assertion)) => match self.is_spiffe {
                 true => (JWT_SPIFFE, owned(assertion)),
                 false => (JWT_BEARER, owned(assertion)),
@@ -143,7 +146,7 @@ impl Client {
     /// Returns a new client assertion.
     async fn assert(
         &self,
-        key: Key<'_>,
+        key: AssertionSigner<'_>,
         context: &AuthenticationContext<'_>,
     ) -> Result<Cow<'static, str>, AuthenticationError> {
         let assertion = Assertion {

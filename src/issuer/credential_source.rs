@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tower::BoxError;
 use zeroize::Zeroizing;
 
 use super::error::AuthenticationError;
@@ -25,7 +26,6 @@ pub(super) const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum length of a file in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-type BoxError = Box<dyn Error + Send + Sync>;
 type ReadFuture = Pin<Box<dyn Future<Output = Result<ClientSecret, BoxError>> + Send>>;
 
 /// The source of a client secret, bearer token or client assertion: a fixed text, a file, or a function.
