@@ -64,7 +64,9 @@ impl LoginRequest {
     /// Sets `prompt`, one or more of `login`, `consent`, `select_account` and others that the authorization server
     /// supports, separated by spaces; or `none`, which shows the user no page.
     ///
-    /// It is not checked that the user was prompted. `with_max_age(Duration::ZERO)` is `login` with a check.
+    /// It is not checked that the user was prompted. `with_max_age(Duration::ZERO)` is `login` with a check. A handler
+    /// that starts a login with `none` whenever there is no session redirects users who are signed in nowhere without
+    /// end; [`silent_login`](super::LoginLayer::silent_login) tries it once.
     ///
     /// # Errors
     ///
@@ -124,11 +126,14 @@ impl LoginRequest {
     /// parameters together.
     ///
     /// [OpenID Connect Core §5.5]: https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter
-    pub fn with_requested_claims(mut self, claims: &Value) -> Result<Self, ConfigError> {
-        let text = claims.to_string();
-        if !claims.is_object() || text.len() > MAX_JSON {
-            let reason = "it must be a JSON object of at most 1024 bytes";
-            return Err(invalid("requested claims", &text, reason));
+    pub fn with_requested_claims(mut self, claims: Value) -> Result<Self, ConfigError> {
+        let reason = "it must be a JSON object of at most 1024 bytes";
+        let Value::Object(claims) = claims else {
+            return Err(invalid("requested claims", "[..]", reason));
+        };
+        let text = Value::Object(claims).to_string();
+        if text.len() > MAX_JSON {
+            return Err(invalid("requested claims", "{..}", reason));
         }
         self.claims = Some(text);
         self.within_limit()
@@ -142,15 +147,17 @@ impl LoginRequest {
     /// for more than 1920 bytes of all parameters together.
     ///
     /// [RFC 9396]: https://www.rfc-editor.org/rfc/rfc9396
-    pub fn with_authorization_details(mut self, details: &Value) -> Result<Self, ConfigError> {
-        let text = details.to_string();
+    pub fn with_authorization_details(mut self, details: Value) -> Result<Self, ConfigError> {
+        let reason = "it must be a JSON array of objects with a `type`, of at most 1024 bytes";
         let has_type = |one: &Value| one.get("type").is_some_and(Value::is_string);
-        let are_details = details
-            .as_array()
-            .is_some_and(|all| !all.is_empty() && all.iter().all(has_type));
-        if !are_details || text.len() > MAX_JSON {
-            let reason = "it must be a JSON array of objects with a `type`, of at most 1024 bytes";
-            return Err(invalid("authorization details", &text, reason));
+        let text = match details {
+            Value::Array(all) if !all.is_empty() && all.iter().all(has_type) => {
+                Value::Array(all).to_string()
+            }
+            _ => return Err(invalid("authorization details", "[..]", reason)),
+        };
+        if text.len() > MAX_JSON {
+            return Err(invalid("authorization details", "[..]", reason));
         }
         self.authorization_details = Some(text);
         self.within_limit()
@@ -242,37 +249,37 @@ mod tests {
             ("nine acr", new().with_acr_values(many), false),
             (
                 "claims",
-                new().with_requested_claims(&json!({"id_token": {"email": null}})),
+                new().with_requested_claims(json!({"id_token": {"email": null}})),
                 true,
             ),
             (
                 "claims in a list",
-                new().with_requested_claims(&json!([])),
+                new().with_requested_claims(json!([])),
                 false,
             ),
             (
                 "large claims",
-                new().with_requested_claims(&json!({ "a": "a".repeat(MAX_JSON) })),
+                new().with_requested_claims(json!({ "a": "a".repeat(MAX_JSON) })),
                 false,
             ),
             (
                 "details",
-                new().with_authorization_details(&json!([{"type": "payment"}])),
+                new().with_authorization_details(json!([{"type": "payment"}])),
                 true,
             ),
             (
                 "details without a type",
-                new().with_authorization_details(&json!([{}])),
+                new().with_authorization_details(json!([{}])),
                 false,
             ),
             (
                 "no details",
-                new().with_authorization_details(&json!([])),
+                new().with_authorization_details(json!([])),
                 false,
             ),
             (
                 "an object",
-                new().with_authorization_details(&json!({"type": "payment"})),
+                new().with_authorization_details(json!({"type": "payment"})),
                 false,
             ),
         ] {

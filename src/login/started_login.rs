@@ -35,7 +35,7 @@ impl LoginLayer {
     /// /// Asks for the e-mail address only where it is needed.
     /// async fn newsletter(login: LoginLayer) -> Response {
     ///     let claims = serde_json::json!({ "id_token": { "email": { "essential": true } } });
-    ///     let request = LoginRequest::new().with_requested_claims(&claims);
+    ///     let request = LoginRequest::new().with_requested_claims(claims);
     ///     login.start(request.unwrap_or_default())
     /// }
     /// ```

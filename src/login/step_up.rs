@@ -80,6 +80,27 @@ impl LoginContext {
         self.step_up_as(kind, session, request, headers, reason)
     }
 
+    /// The same for a relay, whose upstream requires the authentication. `navigation` are the header fields of a request
+    /// whose response the browser shows; all others come from scripts.
+    #[cfg(feature = "relay")]
+    pub(crate) fn step_up_for_upstream(
+        &self,
+        session: &Session,
+        request: LoginRequest,
+        navigation: Option<&HeaderMap>,
+    ) -> LayerResponse {
+        let kind = match navigation {
+            Some(_) => RequestKind::Navigation,
+            None => RequestKind::Program,
+        };
+        let headers = navigation.cloned().unwrap_or_default();
+        let reason = format!(
+            "session {}: the upstream requires it",
+            session.id().log_prefix()
+        );
+        self.step_up_as(kind, session, request, &headers, reason)
+    }
+
     fn step_up_as(
         &self,
         kind: RequestKind,

@@ -52,8 +52,11 @@
 //! # Responses of the upstream
 //!
 //! The status is forwarded, also 401; the browser then gets a challenge that opens no password prompt.
-//! Only a 401 of the relay itself has the code `login_required`. Requests are not repeated, except for
-//! a [DPoP nonce](#dpop), and a 401 causes no refresh. Redirects are not followed: a `Location` below the upstream URL becomes the path
+//! Only a 401 of the relay itself has the code `login_required`. A 401 with the challenge
+//! `insufficient_user_authentication` ([RFC 9470 §3]) becomes a login that meets it: scripts get 401
+//! with `login_url` and the code `authentication_too_weak`, unless
+//! [switched off](Relay::without_step_up). Requests are not repeated, except for a
+//! [DPoP nonce](#dpop), and a 401 causes no refresh. Redirects are not followed: a `Location` below the upstream URL becomes the path
 //! of the relay that leads there, and any other is 502, since a script that follows it would leave the
 //! relay. `Content-Location`, `Operation-Location` and `OData-EntityId` are mapped likewise, or
 //! removed. If the upstream cannot be reached, or responds with 407, the response is 502. If it sends no response head [in time](Relay::with_timeout),
@@ -116,6 +119,7 @@
 //! [RFC 9449 §7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
 //! [RFC 9110 §7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
+//! [RFC 9470 §3]: https://www.rfc-editor.org/rfc/rfc9470#section-3
 //! [RFC 10017 §6.1.3.3.2]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1.3.3.2
 
 mod body;
@@ -126,6 +130,7 @@ mod request_fields;
 mod response_fields;
 mod service;
 mod settings;
+mod step_up;
 mod target;
 mod transport;
 mod websocket;

@@ -21,6 +21,7 @@ use super::location::RelayedUrl;
 use super::refusal::{self, RelayResponse};
 use super::request_fields;
 use super::settings::Settings;
+use super::step_up::RelayedStepUp;
 use super::target::TargetError;
 use super::websocket::{self, WebSocketHandshake};
 use crate::bearer::StrippedBody;
@@ -82,6 +83,9 @@ impl Settings {
             .authorize(&context, &parts)
             .map_err(|response| *response)?;
         let uri = self.find_target(&parts).map_err(|response| *response)?;
+        let step_up = self
+            .steps_up
+            .then(|| RelayedStepUp::new(&context, &session, &parts, self.downloads));
         let outer = context.outer_path().unwrap_or_default();
         let outer = outer.split('?').next().unwrap_or_default();
         let relayed = self.target.relayed_url(&uri, outer, parts.uri.path());
@@ -132,7 +136,7 @@ impl Settings {
             }
         };
         let mut response = self
-            .forward_response(response, handshake, context.clock())
+            .forward_response(response, handshake, step_up, context.clock())
             .map_err(|response| *response)?;
         RelayedUrl::rewrite(relayed.as_ref(), response.headers_mut())
             .map_err(|reason| refusal::foreign_location(&reason))?;
@@ -206,8 +210,12 @@ impl Settings {
         &self,
         mut response: Response<R>,
         handshake: Option<WebSocketHandshake>,
+        step_up: Option<RelayedStepUp<'_>>,
         clock: &SharedClock,
     ) -> Result<Response<ResponseBody<R>>, Box<RelayResponse>> {
+        if let Some(response) = step_up.and_then(|step_up| step_up.respond_to(&response)) {
+            return Err(Box::new(response));
+        }
         let bad = |reason| Box::new(refusal::bad_gateway(reason));
         let status = response.status();
         let fields = &self.response_fields;

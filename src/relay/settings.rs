@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     pub(super) requires_csrf_header: bool,
     pub(super) downloads: bool,
+    /// Whether a challenge of the upstream can become a login.
+    pub(super) steps_up: bool,
 }
 
 impl Relay {
@@ -49,6 +51,7 @@ impl Relay {
                 timeout: DEFAULT_TIMEOUT,
                 requires_csrf_header: true,
                 downloads: false,
+                steps_up: true,
             }),
             transport: HttpTransport::default(),
         })
@@ -187,7 +190,7 @@ impl<T> Relay<T> {
         }
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self
     }

@@ -19,8 +19,8 @@ fn full() -> Result<LoginRequest, ConfigError> {
         .with_ui_locales("de en")?
         .with_acr_values(["silver", "bronze"])?
         .with_max_age(Duration::from_secs(3600))
-        .with_requested_claims(&json!({ "id_token": { "email": null } }))?
-        .with_authorization_details(&json!([{ "type": "payment" }]))
+        .with_requested_claims(json!({ "id_token": { "email": null } }))?
+        .with_authorization_details(json!([{ "type": "payment" }]))
 }
 
 async fn empty(login: LoginLayer) -> Response {

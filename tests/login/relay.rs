@@ -3,6 +3,7 @@
 mod attacks;
 mod dpop;
 mod response_fields;
+mod step_up;
 mod targets;
 mod upgrades;
 
