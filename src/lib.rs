@@ -85,7 +85,8 @@
 //! | **Browser routes** | guide: [`login`] |
 //! | routers, proxies and where the routes of the layer are | guide: [`login::guide`] |
 //! | keep sessions in Redis, end them everywhere at once | [`LoginLayer::with_session_store`]; guide: [`session::guide`] |
-//! | call an API on behalf of the user | [`Session::access_token`] |
+//! | call an API on behalf of the user | [`Session::authorize`], [`Session::access_token`] |
+//! | bind access tokens of sessions to a key (DPoP) | [`LoginLayer::with_dpop`] |
 //! | serve a single-page application that never sees a token | module `relay` (feature `relay`) |
 //! | require roles of signed-in users | [`RequiredLayer::with_policy`](login::RequiredLayer::with_policy), [`PrincipalLayer`](extract::PrincipalLayer), [`Session::meets`] |
 //! | decide who may sign in, keep roles with the session | [`LoginLayer::with_on_login`] |

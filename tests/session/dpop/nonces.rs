@@ -9,7 +9,7 @@ use tower_oauth::{Client, CookieKey, LoginLayer, SigningKey};
 
 use crate::support::logs::Logs;
 use crate::support::proofs::{Proof, dpop_server, dpop_shop, proofs, shop_of, userinfo};
-use crate::support::refresh::{shop, token};
+use crate::support::refresh::{begin, shop, token};
 use crate::support::shop::{CALLBACK, Jar, KEY, SESSION, login};
 
 const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -123,6 +123,29 @@ async fn a_refused_nonce_at_a_refresh_ends_no_session() {
     server.clear_faults(Endpoint::Token);
     server.clock().advance(Duration::from_secs(60));
     assert_eq!(token(&shop, &jar).await.status, 200);
+}
+
+#[tokio::test]
+async fn concurrent_requests_share_one_refresh_and_its_retry() {
+    let server = dpop_server(|client| client).with_dpop_nonces();
+    let shop = shop(&server, login(&server).with_dpop(), &Default::default());
+    let jar = shop.signed_in().await;
+    // The nonce of the login has expired too.
+    server.clock().advance(Duration::from_secs(600));
+    server.clear_requests();
+    let requests: Vec<_> = (0..50).map(|_| begin(&shop, "/token", &jar)).collect();
+    let mut tokens = HashSet::new();
+    for request in requests {
+        let answer = request.await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        tokens.insert(answer.text());
+    }
+    assert_eq!(tokens.len(), 1);
+    let jwt_ids: HashSet<_> = proofs(&server, Endpoint::Token)
+        .iter()
+        .map(|proof| proof.claim("jti").to_owned())
+        .collect();
+    assert_eq!((server.count(Endpoint::Token), jwt_ids.len()), (2, 2));
 }
 
 /// RFC 9449 §8.2: a response of any status may have the next nonce.
