@@ -7,7 +7,7 @@ use super::{API, World};
 use crate::provider::SECRET;
 
 /// The URL of the API.
-pub const API_URL: &str = "https://api.example/notes?page=2";
+pub const API_URL: &str = "https://api.example/?page=2";
 
 /// Accepts proofs for the API, which requires nonces of its own.
 pub fn proofs_for_the_api() -> Dpop {
@@ -80,5 +80,7 @@ async fn a_login_without_proofs_is_refused() {
     let world = World::new(Client::confidential("web-dpop", SECRET), |login| login).await;
     let consent = world.ask_for_consent("/account").await;
     let page = consent.form("").unwrap().submit().await.unwrap();
-    assert!(page.status().is_server_error(), "{}", page.text());
+    // `invalid_grant`, with "DPoP proof JWT not provided" in its description.
+    assert_eq!(page.status(), 400, "{}", page.text());
+    assert!(page.text().contains("code_refused"), "{}", page.text());
 }
