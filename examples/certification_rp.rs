@@ -9,12 +9,16 @@
 //! | --- | --- | --- |
 //! | `ISSUER` | the issuer, as its metadata spell it | required |
 //! | `CLIENT_ID` | the client identifier | required |
-//! | `CLIENT_AUTH` | `basic`, `post`, `private_key_jwt`, `mtls` or `none` | `basic` |
-//! | `CLIENT_SECRET` | the secret of `basic` and `post` | |
-//! | `CLIENT_KEY` | file with the private key, PEM (PKCS#8) or JWK, of `private_key_jwt` | |
+//! | `PROFILE` | `oidc`, `fapi2_security` or `fapi2_message_signing` | `oidc` |
+//! | `CLIENT_AUTH` | `basic`, `post`, `client_secret_jwt`, `private_key_jwt`, `mtls` or `none` | `basic` |
+//! | `CLIENT_SECRET` | the secret of `basic`, `post` and `client_secret_jwt` | |
+//! | `CLIENT_KEY` | file with the private key, PEM (PKCS#8) or JWK, of `private_key_jwt` and of signed requests | |
 //! | `CLIENT_KEY_ID`, `CLIENT_KEY_ALG` | `kid` and algorithm of that key | those of the JWK |
 //! | `CLIENT_CERT`, `CLIENT_CERT_KEY` | PEM files, the certificate of connections to the suite | none |
 //! | `CA` | PEM file, certificate authorities for connections to the suite beside those of the system | none |
+//! | `REQUEST` | `plain`, `par`, `jar` or `jar_par`: pushed (PAR), signed (JAR), or both | `par` if the metadata have an endpoint for it, otherwise `plain` |
+//! | `RESPONSE_MODE` | `query`, `form_post`, `jwt` or `form_post.jwt` | `query`, or `jwt` with `fapi2_message_signing` |
+//! | `SENDER` | `none`, `dpop` or `mtls` (the certificate of the client): what binds access tokens | `none`, or as the profile chooses |
 //! | `ID_TOKEN_ALG` | the only algorithm of ID and logout tokens | those of the library |
 //! | `SCOPES` | the requested scopes | `openid profile email` |
 //! | `SESSIONS` | `cookie`, `shared` or `store` (in memory); the back-channel logout needs one of the last two | `store` |

@@ -77,7 +77,7 @@
 //! | check a policy or reject a request inside of a service | [`Policy::check`](bearer::Policy::check), [`Refusal::respond_to`](bearer::Refusal::respond_to) |
 //! | validate a token that did not come in a header (queue, WebSocket message) | [`Verifier::verify`](token::Verifier::verify) |
 //! | accept sender-constrained tokens | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
-//! | comply with the FAPI 2.0 Security Profile | [`BearerLayer::with_fapi2_security_profile`] |
+//! | comply with the FAPI 2.0 Security Profile | [`BearerLayer::with_fapi2_security_profile`]; for logins [`LoginLayer::with_fapi2_security_profile`], [`LoginLayer::with_fapi2_message_signing`] |
 //! | publish where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
 //! | reject paths that two readers understand differently | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |
 //! | protect gRPC methods | [`MethodScopesLayer`](bearer::MethodScopesLayer), module `grpc` (feature `tonic`) |

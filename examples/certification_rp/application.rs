@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode, Uri};
 use axum::response::Html;
 use axum::routing::get;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use tower_oauth::store::MemoryStore;
 use tower_oauth::{AuthorizationServer, CookieKey, LoginLayer, Session};
 
 use super::back_channel::http_client;
-use super::configuration::{Configuration, Sessions};
+use super::configuration::{Configuration, Profile, Sessions};
 
 /// What is called after a login.
 #[derive(Clone)]
@@ -55,8 +55,25 @@ fn login(
         .with_scopes(&configuration.scopes)?
         .with_post_logout_redirect_uri(&format!("{base}/auth/logout"))?
         .with_default_return_to("/account")?
-        .with_third_party_login()
         .with_error_page(error_page);
+    if let Some(mode) = configuration.requests.response_mode {
+        login = login.with_response_mode(mode);
+    }
+    if let Some(pushed) = configuration.requests.pushed {
+        login = login.with_pushed_requests(pushed);
+    }
+    if let Some(key) = &configuration.requests.key {
+        login = login.with_signed_requests(key.clone());
+    }
+    login = match &configuration.profile {
+        // The other profiles exclude it.
+        Profile::Oidc => login.with_third_party_login(),
+        Profile::Fapi2Security => login.with_fapi2_security_profile()?,
+        Profile::Fapi2MessageSigning(key) => login.with_fapi2_message_signing(key.clone())?,
+    };
+    if configuration.dpop {
+        login = login.with_dpop();
+    }
     if let Some(algorithm) = configuration.id_token_algorithm {
         login = login.with_id_token_algorithms([algorithm])?;
     }
@@ -138,10 +155,19 @@ impl Calls {
         Ok(statuses)
     }
 
+    /// Sends one request, and repeats it if the API requires a nonce in its DPoP proof.
     async fn send(&self, session: &Session, url: &str) -> Result<StatusCode, Box<dyn Error>> {
-        let token = session.access_token().await?;
-        let request = self.http.get(url).bearer_auth(token.expose());
-        Ok(request.send().await?.status())
+        let uri: Uri = url.parse()?;
+        for is_last in [false, true] {
+            let mut request = Request::get(&uri).body("")?;
+            session.authorize(&mut request).await?;
+            let response = self.http.execute(request.try_into()?).await?;
+            let status = response.status();
+            if is_last || !session.note_response(&uri, status, response.headers()) {
+                return Ok(status);
+            }
+        }
+        Ok(StatusCode::UNAUTHORIZED)
     }
 }
 

@@ -3,11 +3,16 @@
 use std::error::Error;
 use std::{env, fs};
 
+use tower_oauth::login::{PushedRequests, ResponseMode};
 use tower_oauth::{Algorithm, Client, SigningKey};
 
 pub(crate) struct Configuration {
     pub(crate) issuer: String,
     pub(crate) client: Client,
+    pub(crate) profile: Profile,
+    pub(crate) requests: Requests,
+    /// Whether access tokens are bound to a DPoP key.
+    pub(crate) dpop: bool,
     pub(crate) client_certificate: Option<CertificateFiles>,
     pub(crate) ca: Option<String>,
     pub(crate) id_token_algorithm: Option<Algorithm>,
@@ -25,6 +30,21 @@ pub(crate) struct Configuration {
 pub(crate) struct CertificateFiles {
     pub(crate) certificate: String,
     pub(crate) key: String,
+}
+
+pub(crate) enum Profile {
+    Oidc,
+    Fapi2Security,
+    /// With the key of signed requests.
+    Fapi2MessageSigning(SigningKey),
+}
+
+/// How authorization requests are sent, and their responses.
+pub(crate) struct Requests {
+    /// `None` for the default: pushed if the server can.
+    pub(crate) pushed: Option<PushedRequests>,
+    pub(crate) key: Option<SigningKey>,
+    pub(crate) response_mode: Option<ResponseMode>,
 }
 
 /// Where sessions are kept.
@@ -53,6 +73,9 @@ impl Configuration {
         Ok(Self {
             issuer: variables.required("ISSUER")?,
             client: client(&variables)?,
+            profile: profile(&variables)?,
+            requests: requests(&variables)?,
+            dpop: variables.choice("SENDER", SENDERS)? == "dpop",
             client_certificate: variables.certificate("CLIENT_CERT", "CLIENT_CERT_KEY")?,
             ca: variables.optional("CA"),
             id_token_algorithm: variables.algorithm("ID_TOKEN_ALG")?,
@@ -72,15 +95,61 @@ impl Configuration {
     }
 }
 
+const SENDERS: &[&str] = &["none", "dpop", "mtls"];
+
 fn client(variables: &Variables<'_>) -> Result<Client, Box<dyn Error>> {
     let id = variables.required("CLIENT_ID")?;
-    let methods = ["basic", "post", "private_key_jwt", "mtls", "none"];
-    Ok(match variables.choice("CLIENT_AUTH", &methods)? {
+    let methods = [
+        "basic",
+        "post",
+        "client_secret_jwt",
+        "private_key_jwt",
+        "mtls",
+        "none",
+    ];
+    let client = match variables.choice("CLIENT_AUTH", &methods)? {
         "post" => Client::confidential_post(id, variables.required("CLIENT_SECRET")?),
+        "client_secret_jwt" => Client::client_secret_jwt(id, variables.required("CLIENT_SECRET")?),
         "private_key_jwt" => Client::private_key_jwt(id, signing_key(variables)?),
         "mtls" => Client::mutual_tls(id),
         "none" => Client::public(id),
         _ => Client::confidential(id, variables.required("CLIENT_SECRET")?),
+    };
+    Ok(match variables.choice("SENDER", SENDERS)? {
+        "mtls" => client.with_certificate_bound_tokens(),
+        _ => client,
+    })
+}
+
+fn profile(variables: &Variables<'_>) -> Result<Profile, Box<dyn Error>> {
+    let profiles = ["oidc", "fapi2_security", "fapi2_message_signing"];
+    Ok(match variables.choice("PROFILE", &profiles)? {
+        "fapi2_security" => Profile::Fapi2Security,
+        "fapi2_message_signing" => Profile::Fapi2MessageSigning(signing_key(variables)?),
+        _ => Profile::Oidc,
+    })
+}
+
+fn requests(variables: &Variables<'_>) -> Result<Requests, Box<dyn Error>> {
+    let kind = variables.choice("REQUEST", &["", "plain", "par", "jar", "jar_par"])?;
+    let modes = ["", "query", "form_post", "jwt", "form_post.jwt"];
+    Ok(Requests {
+        pushed: match kind {
+            "plain" | "jar" => Some(PushedRequests::Never),
+            "par" | "jar_par" => Some(PushedRequests::Required),
+            _ => None,
+        },
+        key: match kind {
+            "jar" | "jar_par" => Some(signing_key(variables)?),
+            _ => None,
+        },
+        response_mode: match variables.choice("RESPONSE_MODE", &modes)? {
+            "query" => Some(ResponseMode::Query),
+            "form_post" => Some(ResponseMode::FormPost),
+            "jwt" => Some(ResponseMode::Jwt),
+            "form_post.jwt" => Some(ResponseMode::FormPostJwt),
+            _ => None,
+        },
     })
 }
 

@@ -22,7 +22,9 @@ mod signing_key;
 mod unsigned_jws;
 
 pub use algorithm::Algorithm;
-pub(crate) use algorithm::{ALL_ALGORITHMS, DEFAULT_ALGORITHMS, KeyKind, keep_fapi2_algorithms};
+pub(crate) use algorithm::{
+    ALL_ALGORITHMS, DEFAULT_ALGORITHMS, FAPI2_ALGORITHMS, KeyKind, keep_fapi2_algorithms,
+};
 pub(crate) use backend::PublicKey;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(crate) use backend::digest;

@@ -20,6 +20,7 @@ mod callback;
 mod complete;
 mod dpop;
 mod error;
+mod fapi2;
 mod logout;
 mod pushed_request;
 mod redeem;

@@ -55,8 +55,19 @@ pub(crate) struct Flow {
     /// Whether logins request access tokens that are bound to a key (RFC 9449).
     pub(super) dpop: bool,
     pub(super) nonces: Arc<NonceCache>,
+    pub(super) fapi2: Fapi2,
     id_tokens: IdTokenSettings,
     random: Random,
+}
+
+/// Which of the profiles applies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fapi2 {
+    #[default]
+    Off,
+    Security,
+    /// With signed authorization requests and responses.
+    MessageSigning,
 }
 
 /// A configured logout endpoint, for an authorization server whose metadata has no usable one.
@@ -112,6 +123,7 @@ impl Flow {
             missing_revocation_warning: LogOnce::default(),
             dpop: false,
             nonces: Arc::default(),
+            fapi2: Fapi2::default(),
             id_tokens: IdTokenSettings::default(),
             random: Random::system(),
         })

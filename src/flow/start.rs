@@ -35,6 +35,7 @@ impl Flow {
     pub(crate) async fn ready(&self) -> Result<(), FlowError> {
         let metadata = self.server.metadata().await?;
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
+        self.check_fapi2_login(&metadata)?;
         check_pkce(&metadata)?;
         self.check_sendable(&metadata)?;
         self.check_dpop(&metadata)?;
@@ -51,6 +52,7 @@ impl Flow {
     ) -> Result<StartedLogin, FlowError> {
         let metadata = self.server.metadata().await?;
         well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
+        self.check_fapi2_login(&metadata)?;
         check_pkce(&metadata)?;
         self.check_sendable(&metadata)?;
         self.check_dpop(&metadata)?;

@@ -37,6 +37,7 @@ use crate::crypto::HmacAlgorithm;
 /// | `spiffe_jwt` | [`federated_assertion`](Self::federated_assertion) and [`with_spiffe_assertions`](Self::with_spiffe_assertions) |
 /// | `tls_client_auth`, `self_signed_tls_client_auth` | [`mutual_tls`](Self::mutual_tls), and a back channel with the certificate |
 /// | `none` (public client with PKCE) | [`public`](Self::public) |
+/// | certificate-bound access tokens and another method | that method and [`with_certificate_bound_tokens`](Self::with_certificate_bound_tokens), and a back channel with the certificate |
 /// | an access token at the introspection endpoint | [`bearer_token`](Self::bearer_token) |
 ///
 /// [RFC 6749 §2]: https://www.rfc-editor.org/rfc/rfc6749#section-2
@@ -52,6 +53,8 @@ pub struct Client {
     pub(super) is_spiffe: bool,
     /// Whether credentials are sent although the metadata does not list their method.
     pub(super) may_be_unlisted: bool,
+    /// Whether connections present a certificate, whatever the authentication method.
+    pub(super) presents_certificate: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -222,6 +225,7 @@ impl Client {
             hmac_algorithm: HmacAlgorithm::Hs256,
             is_spiffe: false,
             may_be_unlisted: false,
+            presents_certificate: false,
         }
     }
 
@@ -235,9 +239,9 @@ impl Client {
         !matches!(self.authentication, Authentication::BearerToken(_))
     }
 
-    /// Returns whether the client authenticates with a TLS certificate.
+    /// Returns whether the connections of the client present a TLS certificate.
     pub(crate) fn has_certificate(&self) -> bool {
-        matches!(self.authentication, Authentication::MutualTls)
+        self.presents_certificate || matches!(self.authentication, Authentication::MutualTls)
     }
 
     /// Returns whether the client has no credentials.

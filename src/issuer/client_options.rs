@@ -63,4 +63,18 @@ impl Client {
         self.is_spiffe = true;
         self
     }
+
+    /// Declares that connections to the authorization server present a TLS certificate to which it binds access tokens
+    /// ([RFC 8705 §3]), for a client that authenticates by another method.
+    ///
+    /// All requests then use `mtls_endpoint_aliases` of the metadata, if they are there ([RFC 8705 §5]). Configure a back
+    /// channel with the certificate, as for [`mutual_tls`](Self::mutual_tls). Calls to an API must present it too.
+    ///
+    /// [RFC 8705 §3]: https://www.rfc-editor.org/rfc/rfc8705#section-3
+    /// [RFC 8705 §5]: https://www.rfc-editor.org/rfc/rfc8705#section-5
+    #[must_use]
+    pub fn with_certificate_bound_tokens(mut self) -> Self {
+        self.presents_certificate = true;
+        self
+    }
 }

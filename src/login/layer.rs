@@ -191,7 +191,7 @@ impl LoginLayer {
     /// code challenge methods without S256, or an endpoint is missing), `Unavailable` if the
     /// metadata cannot be fetched.
     pub async fn ready(&self) -> Result<(), FlowError> {
-        self.settings.manager.check_settings()?;
+        self.settings.check()?;
         self.settings.flow().ready().await
     }
 

@@ -160,6 +160,7 @@ mod cookies;
 mod csrf;
 mod events;
 mod extracted_from;
+mod fapi2;
 mod form;
 mod future;
 mod hooks;

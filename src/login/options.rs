@@ -279,7 +279,10 @@ impl LoginLayer {
         self,
         change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
     ) -> Result<Self, ConfigError> {
-        let flow = Arc::new(change(Flow::clone(self.settings.flow()))?);
+        let flow = change(Flow::clone(self.settings.flow()))?;
+        // Another setting may have to comply with the profile, too.
+        flow.check_fapi2()?;
+        let flow = Arc::new(flow);
         Ok(self.with_session_manager(|manager| manager.with_flow(flow)))
     }
 }

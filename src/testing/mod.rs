@@ -119,6 +119,7 @@ mod browser_sessions;
 mod clock;
 mod dpop;
 mod endpoint;
+mod fapi2;
 mod fault;
 mod grants;
 mod introspected;

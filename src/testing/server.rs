@@ -74,6 +74,8 @@ pub(super) struct ServerState {
     pub(super) relying_parties: Vec<(Origin, Transport)>,
     /// Consents: subject, client and scopes.
     pub(super) consents: Vec<(String, String, ScopeSet)>,
+    /// Whether the FAPI 2.0 Security Profile applies.
+    pub(super) fapi2: bool,
     pub(super) features: RequestFeatures,
 }
 

@@ -4,6 +4,7 @@
 mod basic;
 mod config;
 mod example;
+mod fapi2;
 mod logout;
 mod refresh;
 mod third_party;
@@ -56,6 +57,7 @@ impl World {
         let server = crate::support::still_server(issuer)
             .unwrap()
             .with_algorithm(Algorithm::Rs256)
+            .with_response_modes()
             .add_client(client())
             .add_user(alice());
         let client = Client::confidential("shop", SECRET);

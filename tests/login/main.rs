@@ -22,6 +22,7 @@ mod client_authentication;
 mod cross_site;
 mod error_pages;
 mod extractors;
+mod fapi2;
 mod flow;
 mod guard;
 mod id_token;

@@ -113,6 +113,11 @@ async fn a_client_with_a_certificate_uses_the_aliases_and_others_do_not() {
             Client::confidential("shop", "secret"),
             ["id.example.com"; 3],
         ),
+        (
+            &top,
+            Client::confidential("shop", "secret").with_certificate_bound_tokens(),
+            [host; 3],
+        ),
     ] {
         let server = Server::new();
         server.set_metadata(metadata);

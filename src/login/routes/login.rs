@@ -88,7 +88,7 @@ async fn start(
     if request.purpose == LoginPurpose::StepUp && !has_session {
         request.purpose = LoginPurpose::SignIn;
     }
-    let checked = settings.manager.check_settings();
+    let checked = settings.check();
     checked.map_err(|error| LoginRefusal::from(&error))?;
     let time = settings.manager.time();
     let limit = settings.flow().login_time_limit();

@@ -27,7 +27,7 @@ pub(super) const REQUIRE_PUSHED_REQUESTS: &str = "require_pushed_authorization_r
 pub(super) const REQUIRE_SIGNED_REQUESTS: &str = "require_signed_request_object";
 /// Needed with DPoP only.
 pub(crate) const DPOP_ALGORITHMS: &str = "dpop_signing_alg_values_supported";
-pub(super) const CHALLENGE_METHODS: &str = "code_challenge_methods_supported";
+pub(crate) const CHALLENGE_METHODS: &str = "code_challenge_methods_supported";
 
 impl MalformedMember {
     /// Records an endpoint that requests must not be sent to.

@@ -2,14 +2,12 @@
 
 mod malformed;
 
-use self::malformed::{
-    CHALLENGE_METHODS, MemberReader, REQUIRE_PUSHED_REQUESTS, REQUIRE_SIGNED_REQUESTS,
-};
+use self::malformed::{MemberReader, REQUIRE_PUSHED_REQUESTS, REQUIRE_SIGNED_REQUESTS};
 use super::endpoint::{MtlsAliases, ServerEndpoint};
 use super::json::{InvalidJson, parse_object};
 
 pub(crate) use self::malformed::{
-    DPOP_ALGORITHMS, ISS_PARAMETER, MalformedMember, PROTECTION_OF_LOGINS,
+    CHALLENGE_METHODS, DPOP_ALGORITHMS, ISS_PARAMETER, MalformedMember, PROTECTION_OF_LOGINS,
 };
 
 /// The metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3).
@@ -59,11 +57,16 @@ pub struct Metadata {
     request_object_signing_alg_values_supported: Option<Vec<String>>,
     response_modes_supported: Option<Vec<String>>,
     dpop_signing_alg_values_supported: Option<Vec<String>>,
+    authorization_signing_alg_values_supported: Option<Vec<String>>,
+    tls_client_certificate_bound_access_tokens: bool,
     malformed: Vec<MalformedMember>,
 }
 
 pub(crate) const PUSHED_REQUEST_ENDPOINT: &str = "pushed_authorization_request_endpoint";
 pub(crate) const REQUEST_OBJECT_ALGORITHMS: &str = "request_object_signing_alg_values_supported";
+pub(crate) const ID_TOKEN_ALGORITHMS: &str = "id_token_signing_alg_values_supported";
+pub(crate) const RESPONSE_ALGORITHMS: &str = "authorization_signing_alg_values_supported";
+pub(crate) const CERTIFICATE_BOUND_TOKENS: &str = "tls_client_certificate_bound_access_tokens";
 pub(crate) const RESPONSE_MODES: &str = "response_modes_supported";
 
 /// Error of [`Metadata::parse`]: the text is not strict JSON, or `issuer` is missing.
@@ -125,14 +128,15 @@ impl Metadata {
             revocation_endpoint_auth_signing_alg_values_supported: reader
                 .list(ServerEndpoint::Revocation.auth_algorithms_name()),
             mtls_endpoint_aliases: MtlsAliases::read(&object),
-            id_token_signing_alg_values_supported: reader
-                .list("id_token_signing_alg_values_supported"),
+            id_token_signing_alg_values_supported: reader.list(ID_TOKEN_ALGORITHMS),
             authorization_response_iss_parameter_supported: reader.flag(ISS_PARAMETER),
             require_pushed_authorization_requests: reader.flag(REQUIRE_PUSHED_REQUESTS),
             require_signed_request_object: reader.flag(REQUIRE_SIGNED_REQUESTS),
             request_object_signing_alg_values_supported: reader.list(REQUEST_OBJECT_ALGORITHMS),
             response_modes_supported: reader.list(RESPONSE_MODES),
             dpop_signing_alg_values_supported: reader.list(DPOP_ALGORITHMS),
+            authorization_signing_alg_values_supported: reader.list(RESPONSE_ALGORITHMS),
+            tls_client_certificate_bound_access_tokens: reader.flag(CERTIFICATE_BOUND_TOKENS),
             malformed: reader.malformed,
         })
     }
@@ -315,6 +319,16 @@ impl Metadata {
     /// Returns `dpop_signing_alg_values_supported`, or `None` if it is absent (RFC 9449 §5.1).
     pub fn dpop_signing_alg_values_supported(&self) -> Option<&[String]> {
         self.dpop_signing_alg_values_supported.as_deref()
+    }
+
+    /// Returns `authorization_signing_alg_values_supported` (JARM §4).
+    pub(crate) fn response_algorithms(&self) -> Option<&[String]> {
+        self.authorization_signing_alg_values_supported.as_deref()
+    }
+
+    /// Returns whether access tokens are bound to the certificate of the client (RFC 8705 §3.3).
+    pub(crate) fn binds_tokens_to_certificates(&self) -> bool {
+        self.tls_client_certificate_bound_access_tokens
     }
 
     /// Returns the address of an endpoint. A client with a certificate must use the alias, if there is one (RFC 8705

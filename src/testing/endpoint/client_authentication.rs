@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 
+use super::super::fapi2;
 use super::super::parameters::RequestParameters;
 use super::super::registry::{ClientAuthentication, TestClient};
 use super::super::respond::{oauth_error, with_header};
@@ -13,8 +14,21 @@ use super::super::server::{ServerState, TestServer};
 use super::client_assertion::verify_assertion;
 use crate::protocol::ClientSecret;
 
-/// Authenticates the client with its registered method.
+/// Authenticates the client with its registered method, which must be one that the server accepts.
 pub(super) fn authenticate(
+    server: &TestServer,
+    state: &mut ServerState,
+    headers: &HeaderMap,
+    form: &RequestParameters,
+) -> Result<TestClient, Box<Response<Bytes>>> {
+    let client = authenticate_registered(server, state, headers, form)?;
+    if state.fapi2 {
+        fapi2::check_client(&client)?;
+    }
+    Ok(client)
+}
+
+fn authenticate_registered(
     server: &TestServer,
     state: &mut ServerState,
     headers: &HeaderMap,

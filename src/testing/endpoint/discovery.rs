@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::super::fapi2;
 use super::super::request_features::{Support, name_of};
 use super::super::respond;
 use super::super::server::TestServer;
@@ -58,6 +59,9 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
     if let (Value::Object(document), Value::Object(rest)) = (&mut document, rest) {
         document.extend(rest);
         extend_by_features(server, document);
+        if server.state().fapi2 {
+            fapi2::restrict(document);
+        }
     }
     respond::json(StatusCode::OK, &document)
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::json;
 
+use super::super::fapi2;
 use super::super::parameters::RequestParameters;
 use super::super::request_features::{PushedRequest, Support};
 use super::super::respond::{empty, oauth_error, private_json, random_text};
@@ -60,6 +61,10 @@ pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<
         Ok(parameters) => parameters,
         Err(reason) => return reject("invalid_request_object", reason),
     };
+    let excluded = state.fapi2.then(|| fapi2::check_request(&parameters));
+    if let Some(reason) = excluded.flatten() {
+        return reject("invalid_request", reason);
+    }
     match ValidatedRequest::validate(&parameters, state) {
         Ok(_) => {}
         Err(Rejection::ErrorPage(reason)) => return reject("invalid_request", reason),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
+use super::super::fapi2;
 use super::super::fault::Kind;
 use super::super::grants::IssuedGrant;
 use super::super::parameters::RequestParameters;
@@ -46,7 +47,8 @@ pub(super) fn handle(
     };
     let thumbprint = proven.thumbprint.as_deref();
     // RFC 9449 §5.2: `dpop_bound_access_tokens`.
-    if client.requires_dpop && thumbprint.is_none() {
+    let needs_proof = client.requires_dpop || state.fapi2 && fapi2::requires_proof(&client);
+    if needs_proof && thumbprint.is_none() {
         return reject(("invalid_dpop_proof", "the client must send a DPoP proof"));
     }
     let result = match form.value("grant_type") {

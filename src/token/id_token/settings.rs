@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ConfigError;
-use crate::crypto::{ALL_ALGORITHMS, Algorithm};
+use crate::crypto::{ALL_ALGORITHMS, Algorithm, keep_fapi2_algorithms};
 use crate::issuer::AuthorizationServer;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 use crate::token::explanation::Explanation;
@@ -12,6 +12,8 @@ use crate::token::jws::{self, Rules, Signed};
 /// The allowed clock skew, in seconds.
 const DEFAULT_LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
+/// In seconds.
+const MAX_FAPI2_LEEWAY: i64 = 60;
 
 /// How the tokens that an authorization server issues to a client are verified.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct IdTokenSettings {
     trusted_audiences: Vec<String>,
     /// In seconds.
     pub(crate) leeway: i64,
+    /// Whether the FAPI 2.0 Security Profile applies, which permits fewer algorithms.
+    fapi2: bool,
 }
 
 impl Default for IdTokenSettings {
@@ -30,6 +34,7 @@ impl Default for IdTokenSettings {
             algorithms: None,
             trusted_audiences: Vec::new(),
             leeway: DEFAULT_LEEWAY,
+            fapi2: false,
         }
     }
 }
@@ -71,6 +76,40 @@ impl IdTokenSettings {
         Ok(self)
     }
 
+    /// Applies the FAPI 2.0 Security Profile, whatever is configured later.
+    pub(crate) fn restrict_to_fapi2(&mut self) {
+        self.fapi2 = true;
+    }
+
+    /// Checks the settings that the profile restricts (§5.3.3.1, §5.4.1).
+    pub(crate) fn check_fapi2(&self) -> Result<(), ConfigError> {
+        if self.permitted().is_empty() {
+            return Err(ConfigError::Setting {
+                setting: "ID token algorithms",
+                value: format!("{:?}", self.algorithms),
+                reason: "the FAPI 2.0 Security Profile permits PS256, ES256 and EdDSA",
+            });
+        }
+        if self.leeway > MAX_FAPI2_LEEWAY {
+            return Err(ConfigError::Setting {
+                setting: "leeway",
+                value: format!("{}s", self.leeway),
+                reason: "the FAPI 2.0 Security Profile permits at most 1 minute",
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the algorithms that are permitted if the metadata lists them.
+    pub(crate) fn permitted(&self) -> Vec<Algorithm> {
+        let all = self.algorithms.as_deref().unwrap_or(ALL_ALGORITHMS);
+        let mut all = all.to_vec();
+        if self.fapi2 {
+            keep_fapi2_algorithms(&mut all);
+        }
+        all
+    }
+
     /// Returns whether `aud` may have this value beside the client.
     pub(crate) fn trusts(&self, audience: &str) -> bool {
         self.trusted_audiences.iter().any(|one| one == audience)
@@ -99,10 +138,7 @@ impl IdTokenSettings {
         compact: &str,
         mut rules: Rules,
     ) -> Result<Signed, VerifyError> {
-        rules.algorithms = match &self.algorithms {
-            Some(algorithms) => algorithms.clone(),
-            None => ALL_ALGORITHMS.to_vec(),
-        };
+        rules.algorithms = self.permitted();
         rules.leeway = self.leeway;
         jws::verify(server, compact, &rules).await
     }
@@ -111,9 +147,14 @@ impl IdTokenSettings {
     pub(crate) fn explain_algorithm(&self, sent: Option<Algorithm>) -> Explanation {
         let found = sent.map_or("that is not supported", Algorithm::name);
         let expected = match &self.algorithms {
-            Some(algorithms) => {
-                let names: Vec<_> = algorithms.iter().map(|one| one.name()).collect();
+            Some(_) => {
+                let permitted = self.permitted();
+                let names: Vec<_> = permitted.iter().map(|one| one.name()).collect();
                 format!("alg {}", names.join(", "))
+            }
+            None if self.fapi2 => {
+                "PS256, ES256 or EdDSA, as id_token_signing_alg_values_supported lists it"
+                    .to_owned()
             }
             None => "an asymmetric algorithm of id_token_signing_alg_values_supported".to_owned(),
         };

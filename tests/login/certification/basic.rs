@@ -2,6 +2,7 @@
 
 use http::header::AUTHORIZATION;
 use tower_oauth::Algorithm;
+use tower_oauth::login::ResponseMode;
 use tower_oauth::testing::{Endpoint, Fault};
 
 use super::Outcome::{Accepts, Rejects, RejectsUserInfo};
@@ -118,6 +119,38 @@ const MODULES: &[Module] = &[
 #[tokio::test]
 async fn a_basic_relying_party_accepts_and_rejects_what_the_plan_says() {
     run(|login| login, MODULES).await;
+}
+
+/// The form post profile has the same modules (OAuth 2.0 Form Post Response Mode).
+#[tokio::test]
+async fn a_relying_party_with_forms_accepts_and_rejects_the_same() {
+    run(
+        |login| login.with_response_mode(ResponseMode::FormPost),
+        MODULES,
+    )
+    .await;
+}
+
+/// `oidcc-client-test-form-post-error`: the authorization server cannot meet the conditions of the request.
+#[tokio::test]
+async fn an_error_in_a_form_is_shown_and_calls_nothing() {
+    let world = World::new(|login| {
+        let login = login.with_response_mode(ResponseMode::FormPost);
+        login.with_authorization_parameter("max_age", "0").unwrap()
+    });
+    world.sign_in().await;
+    world.server.clear_requests();
+    world.browser.clear_cookies();
+    let error = Fault::parameter("error", "login_required");
+    world.server.fail(Endpoint::Authorization, error);
+    world
+        .server
+        .fail(Endpoint::Authorization, Fault::without_parameter("code"));
+    let page = world.sign_in().await;
+    assert!(page.text().contains("login_required"), "{}", page.text());
+    assert!(!page.status().is_success());
+    assert_eq!(world.server.count(Endpoint::Token), 0);
+    assert!(!world.is_signed_in());
 }
 
 /// The setting of the suite changes with this module: the algorithm is ES256.

@@ -58,6 +58,9 @@ impl World {
         let server = TestServer::new(&issuer)
             .unwrap()
             .with_clock(ManualClock::ticking())
+            .with_pushed_requests()
+            .with_signed_requests()
+            .with_response_modes()
             .with_algorithm(Algorithm::Rs256)
             .add_client(client)
             .add_user(TestUser::new("alice", "wonderland"));
@@ -102,6 +105,8 @@ async fn the_example_signs_in_and_requests_userinfo() {
     let signing = SigningKey::from_pem(PEM).unwrap().with_key_id("mine");
     let assertion = TestClient::private_key_jwt("certified", signing.public_jwk());
     let key = key.to_str().unwrap();
+    let signed = [("CLIENT_KEY", key), ("CLIENT_KEY_ID", "mine")];
+    let signing_client = || client().add_request_key(signing.public_jwk());
     for (path, registered, variables) in [
         (
             "",
@@ -132,6 +137,26 @@ async fn the_example_signs_in_and_requests_userinfo() {
             "",
             register(TestClient::mutual_tls("certified")),
             vec![("CLIENT_AUTH", "mtls")],
+        ),
+        ("", client(), vec![("RESPONSE_MODE", "form_post")]),
+        (
+            "",
+            client(),
+            vec![("REQUEST", "plain"), ("RESPONSE_MODE", "jwt")],
+        ),
+        (
+            "",
+            signing_client(),
+            [&[("REQUEST", "jar")], &signed[..]].concat(),
+        ),
+        (
+            "",
+            signing_client(),
+            [
+                &[("REQUEST", "jar_par"), ("RESPONSE_MODE", "form_post.jwt")],
+                &signed[..],
+            ]
+            .concat(),
         ),
     ] {
         let world = World::new(path, registered, &variables).await;
@@ -236,6 +261,8 @@ fn a_wrong_variable_is_named() {
         ("CLIENT_SECRET", ""),
         ("CLIENT_AUTH", "secret"),
         ("SESSIONS", "redis"),
+        ("REQUEST", "signed"),
+        ("RESPONSE_MODE", "fragment"),
         ("ID_TOKEN_ALG", "HS256"),
         ("TLS_CERT", "rp.pem"),
         ("USERINFO", "maybe"),

@@ -1,0 +1,90 @@
+//! The FAPI 2.0 profiles for relying parties.
+
+use super::layer::LoginLayer;
+use super::settings::Settings;
+use crate::ConfigError;
+use crate::crypto::SigningKey;
+use crate::flow::FlowError;
+
+impl LoginLayer {
+    /// Signs users in only as the [FAPI 2.0 Security Profile] of the OpenID Foundation requires of clients, §5.2 to §5.4:
+    ///
+    /// | rule | here |
+    /// | --- | --- |
+    /// | the client is confidential | [`Client::private_key_jwt`](crate::Client::private_key_jwt) with typed assertions for the issuer, or [`Client::mutual_tls`](crate::Client::mutual_tls) |
+    /// | authorization requests are pushed | [`PushedRequests::Required`](super::PushedRequests::Required) is set |
+    /// | access tokens are sender-constrained | [`with_dpop`](Self::with_dpop) is set, unless the client has a certificate |
+    /// | every JWT has the algorithm PS256, ES256 or EdDSA | ID tokens, logout tokens, userinfo, signed responses, assertions, signed requests and proofs; of a list that was configured, the others are removed |
+    /// | authorization responses have `iss`, or are signed | the metadata must say so |
+    /// | PKCE with S256, which the metadata list | always used |
+    /// | `nonce` has at most 64 characters | always so |
+    /// | metadata, endpoints and keys are discovered, over https | the [`AuthorizationServer`](crate::AuthorizationServer) and the redirect URI are checked |
+    /// | `iat` and `nbf` are at most 60 seconds in the future | [`with_leeway`](Self::with_leeway) is limited |
+    /// | logins are started by the application, not by other sites | [`with_third_party_login`](Self::with_third_party_login) is excluded |
+    ///
+    /// Settings apply in any order. One that contradicts the profile and follows it is an error of its own method, or else of
+    /// [`ready`](Self::ready) and of each login, which is then 500.
+    ///
+    /// [`ready`](Self::ready) and logins also fail if the metadata do not fit. The error names the member, its value and what
+    /// is required.
+    ///
+    /// ```
+    /// use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, SigningKey};
+    ///
+    /// let pem = "-----BEGIN PRIVATE KEY-----
+    /// MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
+    /// -----END PRIVATE KEY-----";
+    /// let server = AuthorizationServer::new("https://bank.example.com")?;
+    /// let client = Client::private_key_jwt("shop", SigningKey::from_pem(pem)?);
+    /// let redirect_uri = "https://shop.example.com/auth/callback";
+    /// let login = LoginLayer::new(&server, client, redirect_uri, CookieKey::generate()?)?
+    ///     .with_fapi2_security_profile()?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] if the client, the authorization server or a setting contradicts the profile.
+    ///
+    /// # Not checked
+    ///
+    /// What is up to the authorization server, such as the lifetime of codes and the registration of the client.
+    ///
+    /// [FAPI 2.0 Security Profile]: https://openid.net/specs/fapi-security-profile-2_0-final.html
+    pub fn with_fapi2_security_profile(self) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_fapi2_security_profile())
+    }
+
+    /// Adds [FAPI 2.0 Message Signing] to the [Security Profile](Self::with_fapi2_security_profile): authorization requests
+    /// are [signed](Self::with_signed_requests) with `key`, and responses are [signed JWTs](super::ResponseMode::Jwt)
+    /// (JARM).
+    ///
+    /// Request objects are valid for five minutes and have `nbf`, the issuer as `aud` and the type
+    /// `oauth-authz-req+jwt`. `authorization_response_iss_parameter_supported` is not required then, since signed responses
+    /// have `iss`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`with_fapi2_security_profile`](Self::with_fapi2_security_profile), and if `key` does not sign with PS256,
+    /// ES256 or EdDSA.
+    ///
+    /// [FAPI 2.0 Message Signing]: https://openid.net/specs/fapi-message-signing-2_0-final.html
+    pub fn with_fapi2_message_signing(self, key: SigningKey) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_fapi2_message_signing(key))
+    }
+}
+
+impl Settings {
+    /// Checks the settings that depend on each other, in whatever order they were made.
+    pub(super) fn check(&self) -> Result<(), FlowError> {
+        self.manager.check_settings()?;
+        if self.third_party_login && self.flow().is_fapi2() {
+            // FAPI 2.0 §5.3.3.1: the start of a login is protected against cross-site request forgery.
+            return Err(FlowError::excluded_by_fapi2(
+                "the FAPI 2.0 Security Profile excludes logins that other sites start: remove \
+                 `LoginLayer::with_third_party_login`",
+            ));
+        }
+        Ok(())
+    }
+}
