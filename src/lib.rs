@@ -86,13 +86,13 @@
 //! | routers, proxies and where the routes of the layer are | guide: [`login::guide`] |
 //! | keep sessions in Redis, end them everywhere at once | [`LoginLayer::with_session_store`]; guide: [`session::guide`] |
 //! | call an API on behalf of the user | [`Session::authorize`], [`Session::access_token`] |
-//! | bind access tokens of sessions to a key (DPoP) | [`LoginLayer::with_dpop`] |
 //! | serve a single-page application that never sees a token | module `relay` (feature `relay`) |
 //! | require roles of signed-in users | [`RequiredLayer::with_policy`](login::RequiredLayer::with_policy), [`PrincipalLayer`](extract::PrincipalLayer), [`Session::meets`] |
 //! | decide who may sign in, keep roles with the session | [`LoginLayer::with_on_login`] |
 //! | list and end sessions of a user | [`LoginLayer::sessions`] |
-//! | authenticate the client by another method than a secret in a header | [`Client`] |
-//! | read the client secret from a file or a secret manager, and replace it without a restart | [`CredentialSource`] |
+//! | ask a signed-in user to authenticate again | [`RequiredLayer::with_step_up`](login::RequiredLayer::with_step_up), [`LoginLayer::step_up`] |
+//! | start a login from a handler | [`LoginLayer::start`] |
+//! | sign users in without a page if they can be | [`LoginLayer::silent_login`] |
 //! | **Operation** | |
 //! | test your routes | module `testing` (feature `testing`) |
 //! | watch logs, spans and metrics | [`observability`] |
@@ -100,6 +100,22 @@
 //! | find out why something does not work | [`troubleshooting`] |
 //! | keep state elsewhere | [`store`] |
 //! | understand a decision | [`design`] |
+//!
+//! # What the authorization server asks for
+//!
+//! | It asks for | Set |
+//! | --- | --- |
+//! | a client secret, a signed assertion, a certificate, a workload identity, nothing | a constructor of [`Client`], which has the table |
+//! | a credential that changes | [`CredentialSource`]; for keys [`RemoteSigner`](issuer::RemoteSigner) |
+//! | pushed authorization requests (RFC 9126) | nothing: they are sent if the metadata has the endpoint; [`with_pushed_requests`](LoginLayer::with_pushed_requests) |
+//! | signed authorization requests (RFC 9101) | [`with_signed_requests`](LoginLayer::with_signed_requests) |
+//! | `response_mode` `form_post`, `jwt` (JARM) or `form_post.jwt` | [`with_response_mode`](LoginLayer::with_response_mode) |
+//! | DPoP (RFC 9449) | [`with_dpop`](LoginLayer::with_dpop) |
+//! | `resource` (RFC 8707) | [`add_resource`](LoginLayer::add_resource); [`Session::access_token_for`] |
+//! | `authorization_details` (RFC 9396), `claims` (OpenID Connect Core §5.5) | [`with_authorization_details`](LoginLayer::with_authorization_details), [`with_requested_claims`](LoginLayer::with_requested_claims) |
+//! | `acr_values`, `max_age`, `prompt`, `audience` and others | [`with_authorization_parameter`](LoginLayer::with_authorization_parameter); for one login [`LoginRequest`] |
+//! | an `initiate_login_uri` | [`with_third_party_login`](LoginLayer::with_third_party_login) |
+//! | FAPI 2.0 | [`with_fapi2_security_profile`](LoginLayer::with_fapi2_security_profile), [`with_fapi2_message_signing`](LoginLayer::with_fapi2_message_signing) |
 //!
 //! # Features
 //!
