@@ -1,6 +1,7 @@
 //! The authorization code flow with oidc-provider, over TCP.
 
 mod dpop;
+mod fapi2;
 
 use axum::body::Body;
 use axum::response::{Html, IntoResponse, Response};
