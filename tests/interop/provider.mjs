@@ -243,6 +243,7 @@ const provider = new Provider(issuer, {
   ...(forCertificates && {
     discovery: {
       mtls_endpoint_aliases: {
+        pushed_authorization_request_endpoint: `${forCertificates}/request`,
         token_endpoint: `${forCertificates}/token`,
         introspection_endpoint: `${forCertificates}/token/introspection`,
         revocation_endpoint: `${forCertificates}/token/revocation`,
