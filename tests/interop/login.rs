@@ -67,7 +67,10 @@ impl World {
         .unwrap();
         let login = change(login, &provider);
         let api: Router = Router::new()
-            .route("/", get(notes).layer(ScopeLayer::all("api:read").unwrap()))
+            .route(
+                "/notes",
+                get(notes).layer(ScopeLayer::all("api:read").unwrap()),
+            )
             .layer(
                 BearerLayer::jwt(&server, API)
                     .unwrap()
