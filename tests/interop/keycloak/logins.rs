@@ -108,7 +108,7 @@ async fn pushed_and_signed_requests_and_every_response_mode() {
             let signed = client("signed")
                 .attribute("use.jwks.string", "true")
                 .attribute("jwks.string", &key_set)
-                .attribute("request.object.required", "request only")
+                .attribute("request.object.required", "request or request_uri")
                 .attribute("request.object.signature.alg", "ES256");
             let realm = Realm::shared(keys).await;
             realm.add_client(pushed).await;
