@@ -67,10 +67,7 @@ impl World {
         .unwrap();
         let login = change(login, &provider);
         let api: Router = Router::new()
-            .route(
-                "/notes",
-                get(notes).layer(ScopeLayer::all("api:read").unwrap()),
-            )
+            .route("/", get(notes).layer(ScopeLayer::all("api:read").unwrap()))
             .layer(
                 BearerLayer::jwt(&server, API)
                     .unwrap()

@@ -248,7 +248,6 @@ const provider = new Provider(issuer, {
         introspection_endpoint: `${forCertificates}/token/introspection`,
         revocation_endpoint: `${forCertificates}/token/revocation`,
         userinfo_endpoint: `${forCertificates}/me`,
-        pushed_authorization_request_endpoint: `${forCertificates}/request`,
       },
     },
   }),
