@@ -123,6 +123,7 @@ mod dpop;
 mod endpoint;
 mod fapi2;
 mod fault;
+mod granted_access;
 mod grants;
 mod introspected;
 mod key_ring;

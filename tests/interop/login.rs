@@ -295,7 +295,7 @@ async fn an_api_accepts_the_access_token_of_a_session() {
     let client = Client::confidential("web-basic", SECRET);
     let world = World::new(client, |login| {
         let login = login.with_scopes("openid api:read").unwrap();
-        login.with_authorization_parameter("resource", API).unwrap()
+        login.add_resource(API).unwrap()
     })
     .await;
     let page = world.sign_in("/notes").await;
