@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::refusal::{Refusal, is_description};
 use crate::ConfigError;
 use crate::protocol::json::{Object, parse_object};
-use crate::protocol::{Claims, ScopeSet};
+use crate::protocol::{AuthorizationDetail, Claims, ScopeSet};
 use crate::token::{ConditionId, ScopeClaim, TokenInfo};
 
 /// A condition on the claims.
@@ -26,10 +26,16 @@ pub(super) enum Condition {
         description: &'static str,
         check: ClaimCheck,
     },
+    AuthorizationDetail {
+        detail_type: Box<str>,
+        check: DetailCheck,
+    },
 }
 
 /// Returns `None` if the claims are of another type than the condition expects.
 type ClaimCheck = Arc<dyn Fn(&dyn Any) -> Option<bool> + Send + Sync>;
+
+type DetailCheck = Arc<dyn Fn(&AuthorizationDetail) -> bool + Send + Sync>;
 
 impl Condition {
     /// Requires one of the values of the claim to equal `role`, in this organization if there is one.
@@ -70,6 +76,29 @@ impl Condition {
         Ok(Self::Claim { description, check })
     }
 
+    /// Requires an authorization detail of this type that `check` accepts.
+    pub(super) fn authorization_detail(
+        detail_type: &str,
+        check: impl Fn(&AuthorizationDetail) -> bool + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        if detail_type.is_empty() {
+            return Err(ConfigError::Setting {
+                setting: "type of an authorization detail",
+                value: String::new(),
+                reason: "it must not be empty",
+            });
+        }
+        Ok(Self::AuthorizationDetail {
+            detail_type: detail_type.into(),
+            check: Arc::new(check),
+        })
+    }
+
+    /// Returns whether only a token can meet the condition, and no session.
+    pub(super) fn is_about_grants(&self) -> bool {
+        matches!(self, Self::AuthorizationDetail { .. })
+    }
+
     /// Checks a token. `typed_claims` are the claims as the type of the layer.
     pub(super) fn check<'a>(
         &self,
@@ -87,6 +116,13 @@ impl Condition {
                 (
                     is_met.ok_or(Refusal::MissingLayer(WRONG_TYPE))?,
                     *description,
+                )
+            }
+            Self::AuthorizationDetail { detail_type, check } => {
+                let details = token_info.authorization_details();
+                (
+                    details.of_type(detail_type).any(|one| check(one)),
+                    NO_DETAIL,
                 )
             }
         };
@@ -108,6 +144,9 @@ impl Condition {
             Self::Claim { check, .. } => check(claims)
                 .or_else(|| check(session))
                 .ok_or(UnmetBySession::WrongType)?,
+            Self::AuthorizationDetail { .. } => {
+                return Err(UnmetBySession::Grants(self.to_string()));
+            }
         };
         if is_met {
             return Ok(());
@@ -147,10 +186,10 @@ fn parsed(claims: &Claims) -> Object<'_> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnmetBySession {
     #[error(
-        "{0}: a session has no scopes, because those granted to it say what this application may do at other APIs, and \
-         not what the user may do here; require a role or a condition on the claims"
+        "{0}: a session meets no scope and no authorization detail, because those granted to it say what this application \
+         may do at other APIs, and not what the user may do here; require a role or a condition on the claims"
     )]
-    Scopes(String),
+    Grants(String),
     #[error("{0}")]
     Condition(String),
     #[error("{0}, and the ID token says less or nothing about it")]
@@ -162,6 +201,7 @@ pub(crate) enum UnmetBySession {
 }
 
 const NO_ROLE: &str = "the access token lacks a required role";
+const NO_DETAIL: &str = "the access token lacks a required authorization detail";
 const WRONG_TYPE: &str =
     "a Policy expects claims of another type than the BearerLayer deserializes";
 
@@ -181,6 +221,9 @@ impl fmt::Display for Condition {
                 write!(f, " in {}", from.describe())
             }
             Self::Claim { description, .. } => write!(f, "unless: {description}"),
+            Self::AuthorizationDetail { detail_type, .. } => {
+                write!(f, "authorization detail of type {detail_type}")
+            }
         }
     }
 }
@@ -305,6 +348,7 @@ mod tests {
             claims: Arc::clone(&claims),
             scopes: None,
             confirmation: None,
+            audience: Arc::new("https://api.example.com".into()),
             cache: Default::default(),
         };
         let presented = PresentedToken::bare(http::HeaderValue::from_static("token"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::condition::{Condition, RequiredAuthentication, UnmetBySession};
 use super::refusal::Refusal;
 use crate::ConfigError;
-use crate::protocol::{Claims, ScopeSet};
+use crate::protocol::{AuthorizationDetail, Claims, ScopeSet};
 use crate::token::{ScopeClaim, TokenInfo, VerifiedToken};
 
 /// The scopes, roles, conditions on claims, and authentication of the user that a route requires.
@@ -26,8 +26,8 @@ use crate::token::{ScopeClaim, TokenInfo, VerifiedToken};
 /// - a condition on a [`Session`](crate::Session) reads its application data, where a
 ///   [login hook](crate::LoginLayer::with_on_login) can keep roles from the userinfo endpoint or a database;
 /// - `acr` and `auth_time` are those of the ID token;
-/// - **scopes** are never met. Those granted to a session say what the application may do at other APIs on behalf of the
-///   user, and not what the user may do here.
+/// - **scopes** and authorization details are never met. Those granted to a session say what the application may do at
+///   other APIs on behalf of the user, and not what the user may do here.
 ///
 /// The requirements are sent to a caller that does not meet them: scopes in the `scope` of the challenge
 /// ([RFC 6750 §3]), the description of a condition in its `error_description`. Do not put confidential information
@@ -196,6 +196,52 @@ impl Policy {
         Ok(self)
     }
 
+    /// Requires an authorization detail, without any scope; see
+    /// [`and_authorization_detail`](Self::and_authorization_detail), also for errors.
+    pub fn authorization_detail(
+        detail_type: &str,
+        check: impl Fn(&AuthorizationDetail) -> bool + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        Self::empty().and_authorization_detail(detail_type, check)
+    }
+
+    /// Also requires one of the [authorization details](crate::VerifiedToken::authorization_details) of the token to have
+    /// this `type`, compared byte for byte, and `check` to return `true` for it ([RFC 9396 §9]).
+    ///
+    /// A detail with `locations` counts only if they contain an audience of this API, and a token with a malformed detail
+    /// has none. What a user grants may be narrower than what the client requested, so `check` must look at every member
+    /// that limits the permission, such as `actions` or an amount. `check` runs on every request and must not block.
+    ///
+    /// Other requests are rejected with 403 `insufficient_scope`, which says that the request requires more than the token
+    /// grants ([RFC 6750 §3.1]); RFC 9396 defines no code and no parameter of its own. The response has no `scope`, since no
+    /// scope would help, and does not contain the type.
+    ///
+    /// ```
+    /// use tower_oauth::bearer::Policy;
+    ///
+    /// let initiate = Policy::authorization_detail("payment_initiation", |detail| {
+    ///     let actions = detail.get("actions").and_then(|actions| actions.as_array());
+    ///     actions.is_some_and(|actions| actions.iter().any(|action| action == "initiate"))
+    /// })?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] if the type is empty.
+    ///
+    /// [RFC 9396 §9]: https://www.rfc-editor.org/rfc/rfc9396#section-9
+    /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+    pub fn and_authorization_detail(
+        mut self,
+        detail_type: &str,
+        check: impl Fn(&AuthorizationDetail) -> bool + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        let condition = Condition::authorization_detail(detail_type, check)?;
+        self.conditions.push(condition);
+        Ok(self)
+    }
+
     /// Requires an authentication context class, without any scope; see [`and_acr`](Self::and_acr), also for errors.
     pub fn acr<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
         Self::empty().and_acr(values)
@@ -276,7 +322,7 @@ impl Policy {
     /// What the token lacks; the `Display` output states what is required:
     ///
     /// - [`Refusal::InsufficientScope`], checked first, because a client can request scopes but cannot change claims;
-    /// - [`Refusal::Policy`] if a role or a condition is not met;
+    /// - [`Refusal::Policy`] if a role, a condition or an authorization detail is not met;
     /// - [`Refusal::InsufficientUserAuthentication`], checked last, so that no user authenticates again in vain;
     /// - [`Refusal::MissingLayer`] if a condition expects claims of another type than [`Claims`](crate::Claims) and `C`.
     pub fn check<C: Send + Sync + 'static>(&self, token: &VerifiedToken<C>) -> Result<(), Refusal> {
@@ -314,16 +360,16 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] if it requires scopes.
+    /// [`ConfigError::Setting`] if it requires scopes or authorization details.
     pub(crate) fn for_sessions(self) -> Result<Self, ConfigError> {
-        if self.alternatives.is_empty() {
+        if self.alternatives.is_empty() && !self.conditions.iter().any(Condition::is_about_grants) {
             return Ok(self);
         }
         Err(ConfigError::Setting {
             setting: "policy of sessions",
             value: self.to_string(),
-            reason: "a session meets no scope: the granted ones say what this application may do at other APIs, and not \
-                     what the user may do here; require a role or a condition on the claims",
+            reason: "a session meets no scope and no authorization detail: the granted ones say what this application may \
+                     do at other APIs, and not what the user may do here; require a role or a condition on the claims",
         })
     }
 
@@ -340,7 +386,7 @@ impl Policy {
         now: i64,
     ) -> Result<(), UnmetBySession> {
         if !self.alternatives.is_empty() {
-            return Err(UnmetBySession::Scopes(self.to_string()));
+            return Err(UnmetBySession::Grants(self.to_string()));
         }
         for condition in &self.conditions {
             condition.check_session(claims, session)?;

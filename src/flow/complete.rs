@@ -35,6 +35,7 @@ impl Flow {
             max_age: transaction.max_age,
             started_at: transaction.started_at,
             acr_values: transaction.acr_values.as_ref(),
+            claims: [self.claim_requirements(), &transaction.claims],
         };
         let claims = id_token::verify(&self.server, &id_token, &expected).await?;
 
@@ -54,6 +55,9 @@ impl Flow {
                 refresh_token_expires_at,
                 id_token: Some(id_token),
                 proof_key: self.proof_key(&transaction.secret)?,
+                // RFC 9396 §7: the response says what was granted. Without it, nothing is known to be.
+                authorization_details: tokens.authorization_details.unwrap_or_default(),
+                resource_tokens: Vec::new(),
             },
         }))
     }

@@ -142,6 +142,11 @@ impl FlowError {
             OAuthErrorCode::TemporarilyUnavailable => {
                 (FlowErrorKind::Refused, "authorization_server_busy")
             }
+            OAuthErrorCode::InvalidTarget => (FlowErrorKind::Configuration, "resource_refused"),
+            OAuthErrorCode::InvalidAuthorizationDetails => (
+                FlowErrorKind::Configuration,
+                "authorization_details_refused",
+            ),
             _ => (FlowErrorKind::Refused, "authorization_error"),
         };
         let message = format!("the authorization endpoint returned error {code}");
@@ -259,6 +264,27 @@ impl FlowError {
         }
     }
 
+    /// Adds the resource to the message if the authorization server issues no token for it (RFC 8707 §2).
+    pub(super) fn with_resource(self, resource: Option<&str>) -> Self {
+        match (self.oauth_error(), resource) {
+            (Some(OAuthErrorCode::InvalidTarget), Some(resource)) => Self {
+                message: format!(
+                    "{} for the resource {}: register it at the authorization server, or change LoginLayer::add_resource",
+                    self.message,
+                    log_safe(resource)
+                )
+                .into(),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    /// Returns whether the error is about the resource of the request, and not about the session or the client.
+    pub(crate) fn is_about_resource(&self) -> bool {
+        self.oauth_error() == Some(&OAuthErrorCode::InvalidTarget)
+    }
+
     pub(super) fn with_error_response(
         self,
         code: OAuthErrorCode,
@@ -352,6 +378,13 @@ impl From<TokenResponseError> for FlowError {
                     | OAuthErrorCode::InvalidScope => {
                         (FlowErrorKind::Configuration, "client_refused")
                     }
+                    OAuthErrorCode::InvalidTarget => {
+                        (FlowErrorKind::Configuration, "resource_refused")
+                    }
+                    OAuthErrorCode::InvalidAuthorizationDetails => (
+                        FlowErrorKind::Configuration,
+                        "authorization_details_refused",
+                    ),
                     OAuthErrorCode::TemporarilyUnavailable => {
                         (FlowErrorKind::Unavailable, "token_endpoint_busy")
                     }

@@ -15,6 +15,7 @@
 //!
 //! Logins without the scope `openid`, encrypted ID tokens and encrypted userinfo responses are not supported.
 
+mod access_settings;
 mod authenticated_request;
 mod callback;
 mod complete;
@@ -28,6 +29,7 @@ mod redirect_uri;
 mod refresh;
 mod request_object;
 mod request_settings;
+mod requested_access;
 mod response_jwt;
 mod revoke;
 mod send_request;
@@ -46,8 +48,9 @@ pub use error::{FlowError, FlowErrorKind};
 pub(crate) use logout::EndSession;
 pub(crate) use redeem::RedemptionOutcome;
 pub(crate) use redirect_uri::route_folder;
-pub(crate) use refresh::{RefreshFailure, Refreshed};
+pub(crate) use refresh::{RefreshFailure, RefreshTarget, Refreshed};
 pub use request_settings::{PushedRequests, ResponseMode};
+pub(crate) use requested_access::{requested_claims, requested_details};
 pub(crate) use settings::Flow;
 pub(crate) use start_request::StartRequest;
 #[cfg(test)]

@@ -43,6 +43,7 @@ impl Flow {
             code: &grant.code,
             redirect_uri: &self.redirect_uri,
             code_verifier: &grant.transaction.secret.verifier(),
+            resource: self.main_resource(),
         };
         let response = self.send_token_request(request.parameters(), key.as_ref());
         let response = response.await;
@@ -66,12 +67,14 @@ impl Flow {
                 }
                 _ => RedemptionOutcome::Unknown,
             },
-            error: FlowError::from(error).with_advice_for(&self.client),
+            error: FlowError::from(error)
+                .with_advice_for(&self.client)
+                .with_resource(self.main_resource()),
         })
     }
 }
 
-/// Returns whether the error code is one of RFC 6749 §5.2, which report that the request was processed and that
+/// Returns whether the error code is one of RFC 6749 §5.2 or RFC 8707 §2, which report that the request was processed and that
 /// no tokens were issued. Any other code may report a failure in the middle of processing.
 fn is_rejection(code: &OAuthErrorCode) -> bool {
     matches!(
@@ -82,6 +85,7 @@ fn is_rejection(code: &OAuthErrorCode) -> bool {
             | OAuthErrorCode::UnauthorizedClient
             | OAuthErrorCode::UnsupportedGrantType
             | OAuthErrorCode::InvalidScope
+            | OAuthErrorCode::InvalidTarget
     )
 }
 
@@ -90,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_error_codes_of_rfc_6749_show_that_a_code_was_not_redeemed() {
+    fn only_registered_error_codes_show_that_a_code_was_not_redeemed() {
         for (code, expected) in [
             ("invalid_grant", true),
             ("invalid_request", true),
@@ -98,6 +102,7 @@ mod tests {
             ("unauthorized_client", true),
             ("unsupported_grant_type", true),
             ("invalid_scope", true),
+            ("invalid_target", true),
             ("server_error", false),
             ("temporarily_unavailable", false),
             ("access_denied", false),

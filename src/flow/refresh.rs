@@ -1,5 +1,7 @@
 //! Refresh of the tokens of a session (RFC 6749 §6, OpenID Connect Core §12).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Response;
 
@@ -11,20 +13,35 @@ use crate::issuer::retry_after;
 use crate::protocol::credentials::Scheme;
 use crate::protocol::token_request::RefreshRequest;
 use crate::protocol::token_response::{TokenResponse, TokenResponseError};
-use crate::protocol::{AccessToken, Claims, IdToken, OAuthErrorCode, RefreshToken, ScopeSet};
-use crate::record::SessionRecord;
+use crate::protocol::{
+    AccessToken, AuthorizationDetails, Claims, IdToken, OAuthErrorCode, RefreshToken, ScopeSet,
+};
+use crate::record::{ResourceToken, SessionRecord};
 use crate::token::id_token::refreshed::{self, RefreshExpectations};
+
+/// Which access tokens a refresh replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RefreshTarget {
+    /// That of the session.
+    Session,
+    /// That of the session. Those of further resources are discarded, and requested again when they are needed.
+    All,
+    /// That of a further resource (RFC 8707 §2.2).
+    Resource(Arc<str>),
+}
 
 /// The verified result of a refresh.
 #[derive(Clone, Debug)]
 pub(crate) struct Refreshed {
+    target: RefreshTarget,
     /// `None` if the response has no usable one.
     pub(crate) access_token: Option<NewAccessToken>,
     /// `None` means that the previous refresh token stays valid (RFC 6749 §6).
     pub(crate) refresh_token: Option<RefreshToken>,
     pub(crate) refresh_token_expires_at: Option<i64>,
-    /// The remaining scopes. `None` means that they are unchanged.
+    /// The remaining scopes of the session, or those of the resource. `None` means that they are unchanged.
     pub(crate) scopes: Option<ScopeSet>,
+    authorization_details: Option<AuthorizationDetails>,
     pub(crate) id_token: Option<(IdToken, Claims)>,
 }
 
@@ -114,13 +131,21 @@ impl Flow {
     pub(crate) async fn refresh(
         &self,
         record: &SessionRecord,
+        target: RefreshTarget,
     ) -> Result<Refreshed, RefreshFailure> {
         let refresh_token = record
             .tokens()
             .refresh_token
             .as_ref()
             .ok_or_else(|| RefreshFailure::Refused(FlowError::no_refresh_token()))?;
-        let request = RefreshRequest { refresh_token };
+        let resource = match &target {
+            RefreshTarget::Resource(resource) => Some(&**resource),
+            RefreshTarget::Session | RefreshTarget::All => self.main_resource(),
+        };
+        let request = RefreshRequest {
+            refresh_token,
+            resource,
+        };
         // RFC 9449 §5: every refresh has a proof. The refresh token of a public client is bound to the key.
         let key = record.tokens().proof_key.as_ref();
         let response = match self.send_token_request(request.parameters(), key).await {
@@ -137,17 +162,19 @@ impl Flow {
         };
         let tokens = read(&response, scheme_for(key)).map_err(|failure| match failure {
             RefreshFailure::Misconfigured(error) => {
-                RefreshFailure::Misconfigured(error.with_advice_for(&self.client))
+                let error = error.with_advice_for(&self.client);
+                RefreshFailure::Misconfigured(error.with_resource(resource))
             }
             failure => failure,
         })?;
         log_ignored(&tokens, self.server.issuer());
-        self.check(record, tokens).await
+        self.check(record, target, tokens).await
     }
 
     async fn check(
         &self,
         record: &SessionRecord,
+        target: RefreshTarget,
         tokens: TokenResponse<Option<AccessToken>>,
     ) -> Result<Refreshed, RefreshFailure> {
         let claims = match &tokens.id_token {
@@ -175,10 +202,16 @@ impl Flow {
             }),
             refresh_token: tokens.refresh_token,
             refresh_token_expires_at,
-            // RFC 6749 §6: a refresh cannot add scopes.
-            scopes: tokens
-                .scope
-                .map(|scopes| record.tokens().scopes.intersection(&scopes)),
+            scopes: tokens.scope.map(|scopes| match target {
+                // The scopes of another resource need not be among those of the first.
+                RefreshTarget::Resource(_) => scopes,
+                // RFC 6749 §6: a refresh cannot add scopes.
+                RefreshTarget::Session | RefreshTarget::All => {
+                    record.tokens().scopes.intersection(&scopes)
+                }
+            }),
+            authorization_details: tokens.authorization_details,
+            target,
             id_token: tokens.id_token.zip(claims),
         })
     }
@@ -209,13 +242,41 @@ impl Refreshed {
     /// `sid`; OpenID Connect Core §12.2).
     pub(crate) fn applied_to(&self, record: &SessionRecord, generation: u64) -> SessionRecord {
         let mut tokens = record.tokens().clone();
-        if let Some(new) = &self.access_token {
-            tokens.access_token = new.token.clone();
-            tokens.access_token_since = new.since;
-            tokens.access_token_expires_at = new.expires_at;
+        match &self.target {
+            RefreshTarget::Resource(resource) => {
+                if let Some(new) = &self.access_token {
+                    let scopes = self.scopes.as_ref().unwrap_or(&tokens.scopes);
+                    tokens.set_resource_token(ResourceToken {
+                        resource: resource.as_ref().to_owned(),
+                        access_token: new.token.clone(),
+                        since: new.since,
+                        expires_at: new.expires_at,
+                        scopes: scopes.clone(),
+                    });
+                }
+            }
+            target => {
+                if let Some(new) = &self.access_token {
+                    tokens.access_token = new.token.clone();
+                    tokens.access_token_since = new.since;
+                    tokens.access_token_expires_at = new.expires_at;
+                }
+                if let Some(scopes) = &self.scopes {
+                    tokens.scopes = scopes.clone();
+                }
+                if let Some(details) = &self.authorization_details {
+                    tokens.authorization_details = details.clone();
+                }
+                if *target == RefreshTarget::All {
+                    tokens.resource_tokens.clear();
+                }
+            }
         }
-        if let Some(scopes) = &self.scopes {
-            tokens.scopes = scopes.clone();
+        // They take room in cookies.
+        if let Some(new) = &self.access_token {
+            tokens
+                .resource_tokens
+                .retain(|token| token.expires_at > new.since);
         }
         if let Some((id_token, _)) = &self.id_token {
             tokens.id_token = Some(id_token.clone());

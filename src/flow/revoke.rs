@@ -15,7 +15,7 @@ use crate::protocol::json::parse_object;
 use crate::record::{SessionRecord, SessionTokens};
 use crate::telemetry::may_log;
 
-/// How long a sign-out waits for both requests.
+/// How long a sign-out waits for the requests.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The result of a revocation request.
@@ -29,7 +29,7 @@ enum RevocationResult {
 }
 
 impl Flow {
-    /// Revokes the refresh token and then the access token of a session. With the refresh token a server should
+    /// Revokes the refresh token and then the access tokens of a session. With the refresh token a server should
     /// also invalidate the access tokens of the same grant (RFC 7009 §2.1).
     ///
     /// Never retries, not even on 503: the session has ended in any case, its tokens are deleted here and expire
@@ -59,7 +59,13 @@ impl Flow {
         let refresh_token = tokens.refresh_token.as_ref();
         let refresh_token = refresh_token.map(|token| (token.expose(), "refresh_token"));
         let access_token = (tokens.access_token.expose(), "access_token");
-        for (token, hint) in refresh_token.into_iter().chain([access_token]) {
+        let further = tokens.resource_tokens.iter();
+        let further = further.map(|one| (one.access_token.expose(), "access_token"));
+        let all = refresh_token
+            .into_iter()
+            .chain([access_token])
+            .chain(further);
+        for (token, hint) in all {
             match self.revoke_one(endpoint, token, hint).await {
                 RevocationResult::Revoked => {}
                 RevocationResult::Unsupported => tracing::debug!(

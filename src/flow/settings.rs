@@ -9,6 +9,7 @@ use super::dpop::NonceCache;
 use super::error::FlowError;
 use super::redirect_uri::{binding, redirect_target};
 use super::request_settings::RequestSettings;
+use super::requested_access::RequestedAccess;
 use crate::clock::SharedClock;
 use crate::config_error::ConfigError;
 use crate::crypto::base64url;
@@ -44,6 +45,7 @@ pub(crate) struct Flow {
     pub(super) parameters: Vec<(String, String)>,
     pub(super) requests: RequestSettings,
     pub(super) push_permits: RequestPermits,
+    pub(super) access: RequestedAccess,
     /// What every login requests, and the ID token is checked against.
     pub(super) max_age: Option<u32>,
     pub(super) acr_values: Option<String>,
@@ -114,6 +116,7 @@ impl Flow {
             parameters: Vec::new(),
             requests: RequestSettings::default(),
             push_permits: RequestPermits::default(),
+            access: RequestedAccess::default(),
             max_age: None,
             acr_values: None,
             post_logout_redirect_uri: None,
@@ -162,6 +165,12 @@ impl Flow {
         }
         if is_reserved_parameter(name) {
             return invalid("the login flow sets this parameter itself");
+        }
+        match name {
+            "resource" => return invalid("use `add_resource`"),
+            "authorization_details" => return invalid("use `with_authorization_details`"),
+            "claims" => return invalid("use `with_requested_claims`"),
+            _ => {}
         }
         match name {
             // `none` can be requested for a single login only: every login would fail without a session there.
@@ -355,6 +364,9 @@ mod tests {
             "audience",
             "max_age",
             "dpop_jkt",
+            "resource",
+            "authorization_details",
+            "claims",
             "",
         ] {
             assert!(
@@ -364,7 +376,7 @@ mod tests {
                 "{name}"
             );
         }
-        assert!(flow.with_authorization_parameter("resource", "").is_err());
+        assert!(flow.with_authorization_parameter("tenant", "").is_err());
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Flow {
         check_pkce(&metadata)?;
         self.check_sendable(&metadata)?;
         self.check_dpop(&metadata)?;
+        self.access.check(None, &metadata)?;
         self.token_endpoint(&metadata)?;
         let available = self.client.check_available(&**self.clock()).await;
         Ok(available?)
@@ -59,6 +60,8 @@ impl Flow {
         // Before the user signs in there.
         self.token_endpoint(&metadata)?;
         request.check(&metadata)?;
+        self.access
+            .check(request.authorization_details.as_ref(), &metadata)?;
         let request = self.with_requirements(request)?;
         let acr_values = request.acr_values()?;
 
@@ -71,6 +74,7 @@ impl Flow {
             purpose: request.purpose,
             silent: request.prompt.as_deref() == Some("none"),
             max_age: request.max_age,
+            claims: request.claim_requirements(acr_values.as_ref())?,
             acr_values,
             replaces: request.replaces,
         };
@@ -104,6 +108,11 @@ impl Flow {
             authorization.add("dpop_jkt", &thumbprint);
         }
         request.add_to(&mut authorization);
+        self.access.add_to(
+            request.authorization_details.as_ref(),
+            request.requested_claims.as_ref(),
+            &mut authorization,
+        );
         for (name, value) in &self.parameters {
             authorization.add_configured(name, value);
         }

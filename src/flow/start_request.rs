@@ -3,13 +3,17 @@
 use super::error::FlowError;
 use super::settings::Flow;
 use super::transaction::LoginPurpose;
-use crate::protocol::Metadata;
 use crate::protocol::authorization_request::AuthorizationRequest;
+use crate::protocol::requested_claims::RequestedClaims;
+use crate::protocol::{AuthorizationDetails, Metadata};
 use crate::record::SessionRef;
-use crate::token::id_token::AcrValues;
+use crate::token::id_token::{AcrValues, ClaimRequirements};
 
 /// Maximum length of a parameter that a request may set, in bytes.
 const MAX_PARAMETER: usize = 512;
+
+/// Limit on what the ID token of one login is checked for, in bytes.
+const MAX_CHECKED: usize = 68;
 
 /// The parameters of a login that the request which starts it may set.
 #[derive(Clone, Debug, Default)]
@@ -23,10 +27,10 @@ pub(crate) struct StartRequest {
     pub(crate) ui_locales: Option<String>,
     pub(crate) acr_values: Option<String>,
     pub(crate) max_age: Option<u32>,
-    /// The `claims` of the request as JSON (OpenID Connect Core §5.5).
-    pub(crate) claims: Option<String>,
-    /// The `authorization_details` of the request as JSON (RFC 9396 §2).
-    pub(crate) authorization_details: Option<String>,
+    /// In addition to those of every login.
+    pub(crate) authorization_details: Option<AuthorizationDetails>,
+    /// In addition to those of every login.
+    pub(crate) requested_claims: Option<RequestedClaims>,
     /// The session that the browser has at the start.
     pub(crate) replaces: Option<SessionRef>,
 }
@@ -125,6 +129,26 @@ impl StartRequest {
         })
     }
 
+    /// Returns what the ID token of this login is checked for, beside what is requested by every login.
+    /// Both lists are in a short cookie.
+    pub(super) fn claim_requirements(
+        &self,
+        acr_values: Option<&AcrValues>,
+    ) -> Result<ClaimRequirements, FlowError> {
+        let Some(claims) = &self.requested_claims else {
+            return Ok(ClaimRequirements::default());
+        };
+        let requirements = ClaimRequirements::of(claims);
+        let acr_bytes = acr_values.map_or(0, |values| values.to_bytes().len());
+        if acr_bytes + requirements.to_bytes().len() > MAX_CHECKED {
+            return Err(FlowError::settings(
+                "login_checks_too_many",
+                "a login has more values of `acr_values` and `claims` than can be checked together",
+            ));
+        }
+        Ok(requirements)
+    }
+
     /// Adds the parameters to the authorization request.
     pub(super) fn add_to(&self, authorization: &mut AuthorizationRequest) {
         let max_age = self.max_age.map(|seconds| seconds.to_string());
@@ -134,8 +158,6 @@ impl StartRequest {
             ("ui_locales", &self.ui_locales),
             ("acr_values", &self.acr_values),
             ("max_age", &max_age),
-            ("claims", &self.claims),
-            ("authorization_details", &self.authorization_details),
         ];
         for (name, value) in parameters {
             if let Some(value) = value {

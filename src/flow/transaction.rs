@@ -11,7 +11,7 @@ use crate::crypto::digest::sha256;
 use crate::crypto::{ProofKey, base64url, hmac_sha256};
 use crate::protocol::{CodeVerifier, Nonce, State};
 use crate::record::{Reader, SessionId, SessionRef, UserDigest, Writer};
-use crate::token::id_token::AcrValues;
+use crate::token::id_token::{AcrValues, ClaimRequirements};
 
 const SCHEMA: u8 = 5;
 
@@ -33,6 +33,8 @@ pub(crate) struct Transaction {
     pub(crate) silent: bool,
     pub(crate) max_age: Option<u32>,
     pub(crate) acr_values: Option<AcrValues>,
+    /// What was requested for this login only.
+    pub(crate) claims: ClaimRequirements,
     /// The session that the browser had at the start, since its cookie may be missing at the callback.
     pub(crate) replaces: Option<SessionRef>,
 }
@@ -140,6 +142,12 @@ impl Transaction {
         replaces.map(|session| session.user)
     }
 
+    /// Returns which of the longer parts there are, in one byte: the cookie is short.
+    fn parts(&self) -> u8 {
+        let acr_values = u8::from(self.acr_values.is_some()) * ACR_VALUES;
+        acr_values | (u8::from(!self.claims.is_empty()) * CLAIMS)
+    }
+
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let writer = Writer::new(SCHEMA)
             .raw(&self.state.0)
@@ -150,10 +158,14 @@ impl Transaction {
             .raw(&[self.purpose.to_byte()])
             .flag(self.silent)
             .optional_number(self.max_age.map(i64::from))
-            .flag(self.acr_values.is_some());
+            .raw(&[self.parts()]);
         let writer = match &self.acr_values {
             None => writer,
             Some(values) => writer.bytes(&values.to_bytes()),
+        };
+        let writer = match self.claims.is_empty() {
+            true => writer,
+            false => writer.bytes(&self.claims.to_bytes()),
         };
         let writer = writer.flag(self.replaces.is_some());
         match &self.replaces {
@@ -169,6 +181,7 @@ impl Transaction {
     /// Decodes a transaction. Returns `None` if the schema differs or the bytes are malformed.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes, SCHEMA)?;
+        let parts;
         let transaction = Self {
             state: StateDigest(reader.array()?),
             secret: LoginSecret::new(reader.array()?),
@@ -184,9 +197,16 @@ impl Transaction {
                 Some(seconds) => Some(u32::try_from(seconds).ok()?),
                 None => None,
             },
-            acr_values: match reader.flag()? {
-                true => Some(AcrValues::from_bytes(reader.bytes()?)?),
-                false => None,
+            acr_values: {
+                [parts] = reader.array()?;
+                match parts & ACR_VALUES {
+                    0 => None,
+                    _ => Some(AcrValues::from_bytes(reader.bytes()?)?),
+                }
+            },
+            claims: match parts & CLAIMS {
+                0 => ClaimRequirements::default(),
+                _ => ClaimRequirements::from_bytes(reader.bytes()?)?,
             },
             replaces: match reader.flag()? {
                 true => Some(SessionRef {
@@ -198,9 +218,13 @@ impl Transaction {
             },
         };
         reader.finish()?;
-        Some(transaction)
+        (parts <= ACR_VALUES | CLAIMS).then_some(transaction)
     }
 }
+
+/// Bits of the byte that says which of the longer parts follow.
+const ACR_VALUES: u8 = 1;
+const CLAIMS: u8 = 2;
 
 /// Returns whether what started at `started_at` has taken longer than `limit`. The start may be that of a replica whose
 /// clock is ahead.
@@ -219,6 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::requested_claims::RequestedClaims;
 
     fn session(id: [u8; 32]) -> SessionRef {
         SessionRef {
@@ -226,6 +251,11 @@ mod tests {
             user: UserDigest::new("https://id.example.com", "alice"),
             created_at: 999_000,
         }
+    }
+
+    fn claims(subject: &str) -> ClaimRequirements {
+        let claims = serde_json::json!({"id_token": {"sub": {"value": subject}}});
+        ClaimRequirements::of(&RequestedClaims::parse(claims).unwrap())
     }
 
     fn transaction() -> Transaction {
@@ -242,6 +272,7 @@ mod tests {
             silent: false,
             max_age: Some(0),
             acr_values: AcrValues::parse("gold silver"),
+            claims: claims("alice"),
             replaces: Some(session([7; 32])),
         }
     }
@@ -297,13 +328,14 @@ mod tests {
         fn decode_and_encode_are_inverse(
             state in any::<String>(), secret in any::<[u8; 32]>(), at in any::<i64>(),
             flags in any::<(bool, bool)>(), max_age in any::<Option<u32>>(),
-            acr_values in any::<Option<String>>(), replaces in any::<Option<[u8; 32]>>(),
+            acr_values in any::<Option<String>>(), subject in "[a-z]{0,40}", replaces in any::<Option<[u8; 32]>>(),
         ) {
             let transaction = Transaction {
                 state: StateDigest::of(&State::new(state)),
                 secret: LoginSecret::new(secret),
                 started_at: at, by_person: flags.0, silent: flags.1, max_age,
                 acr_values: acr_values.and_then(|values| AcrValues::parse(&values)),
+                claims: claims(&subject),
                 replaces: replaces.map(session),
                 ..transaction()
             };

@@ -17,8 +17,9 @@ use crate::session::{LoadedSession, MAX_COOKIE_BYTES, SealSessionError};
 /// The cookies of a session: suffixes and values, which are credentials.
 pub(super) struct SealedCookies(Vec<(String, String)>);
 
-/// Returns the cookies of a session: its secret, or the encrypted session. The raw ID token, which is
-/// only the hint of a sign-out, is left out if the response could be too large with it.
+/// Returns the cookies of a session: its secret, or the encrypted session. If the response could be too large with
+/// them, the tokens for further resources are left out, which can be requested again, and if that does not suffice
+/// also the raw ID token, which is only the hint of a sign-out.
 pub(super) fn seal(
     cookies: &Cookies,
     loaded: &LoadedSession,
@@ -28,13 +29,16 @@ pub(super) fn seal(
         return Ok(SealedCookies(vec![(SESSION.to_owned(), value)]));
     }
     let record = loaded.record();
-    let bytes = record.to_bytes();
-    let size = cost(cookies, &bytes);
-    if size <= MAX_WITH_ID_TOKEN || record.tokens().id_token.is_none() {
-        return seal_record(cookies, &bytes, size);
+    let mut bytes = record.to_bytes();
+    if cost(cookies, &bytes) > MAX_OPTIONAL && record.has_resource_tokens() {
+        let shorter = SessionRecord::clone(record).without_resource_tokens();
+        bytes = shorter.to_bytes();
     }
-    let short = SessionRecord::clone(record).without_id_token().to_bytes();
-    seal_record(cookies, &short, cost(cookies, &short))
+    if cost(cookies, &bytes) > MAX_OPTIONAL && record.tokens().id_token.is_some() {
+        let shorter = SessionRecord::clone(record).without_resource_tokens();
+        bytes = shorter.without_id_token().to_bytes();
+    }
+    seal_record(cookies, &bytes, cost(cookies, &bytes))
 }
 
 /// Returns the size of the cookies of a record in a request.
@@ -108,9 +112,9 @@ pub(super) fn open_chunks(cookies: &Cookies, text: &str, count: usize) -> Option
     SessionRecord::from_bytes(record)
 }
 
-/// Limit on the cookies of a session with its ID token: with attributes, and with fields that clear
-/// other cookies, they fit into the response of a callback.
-const MAX_WITH_ID_TOKEN: usize = MAX_RESPONSE_BYTES - 512;
+/// Limit on the cookies of a session with the tokens that it can do without: with attributes, and with fields that
+/// clear other cookies, they fit into the response of a callback.
+const MAX_OPTIONAL: usize = MAX_RESPONSE_BYTES - 512;
 
 /// From this size on, the sessions of users with more roles may not fit.
 const LARGE_SESSION: usize = 3 * 1024;
@@ -149,7 +153,7 @@ mod tests {
         }
         bytes.extend(1_800_000_000_i64.to_be_bytes());
         bytes.extend(1_800_000_300_i64.to_be_bytes());
-        bytes.extend([0; 5]);
+        bytes.extend([0; 7]);
         bytes.extend(0_u64.to_be_bytes());
         bytes
     }

@@ -198,7 +198,7 @@ impl LoginContext {
         let refusal = match unmet {
             UnmetBySession::WrongType => UNCHECKED_POLICY,
             UnmetBySession::Authentication(_) => WEAK_AUTHENTICATION,
-            UnmetBySession::Scopes(_) | UnmetBySession::Condition(_) => FORBIDDEN,
+            UnmetBySession::Grants(_) | UnmetBySession::Condition(_) => FORBIDDEN,
         };
         let refusal = refusal.because(reason_of(session, unmet));
         self.settings().reject(headers, &refusal, None)

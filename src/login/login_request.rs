@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config_error::ConfigError;
+use crate::flow::{requested_claims, requested_details};
 use crate::token::id_token::AcrValues;
 
 /// The parameters of one login that the application starts.
@@ -118,28 +119,24 @@ impl LoginRequest {
         self
     }
 
-    /// Sets `claims`: individual claims to be returned ([OpenID Connect Core §5.5]). It is not checked whether they are.
+    /// Sets `claims`: claims that are requested by name ([OpenID Connect Core §5.5]), in addition to those of
+    /// [`LoginLayer::with_requested_claims`](super::LoginLayer::with_requested_claims), which has the rules. Of a claim that
+    /// both request, this request is sent and both are checked.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] unless it is an object of at most 1024 bytes, or for more than 1920 bytes of all
+    /// [`ConfigError::Setting`] unless it is such an object, of at most 1024 bytes, or for more than 1920 bytes of all
     /// parameters together.
     ///
     /// [OpenID Connect Core §5.5]: https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter
     pub fn with_requested_claims(mut self, claims: Value) -> Result<Self, ConfigError> {
-        let reason = "it must be a JSON object of at most 1024 bytes";
-        let Value::Object(claims) = claims else {
-            return Err(invalid("requested claims", "[..]", reason));
-        };
-        let text = Value::Object(claims).to_string();
-        if text.len() > MAX_JSON {
-            return Err(invalid("requested claims", "{..}", reason));
-        }
-        self.claims = Some(text);
+        let text = requested_claims(claims)?.to_json();
+        self.claims = Some(within_json_limit("requested claims", text)?);
         self.within_limit()
     }
 
-    /// Sets `authorization_details`: what the access token is to permit in detail ([RFC 9396]).
+    /// Sets `authorization_details`: what the access token is to permit in detail ([RFC 9396]), in addition to those of
+    /// [`LoginLayer::with_authorization_details`](super::LoginLayer::with_authorization_details).
     ///
     /// # Errors
     ///
@@ -148,18 +145,8 @@ impl LoginRequest {
     ///
     /// [RFC 9396]: https://www.rfc-editor.org/rfc/rfc9396
     pub fn with_authorization_details(mut self, details: Value) -> Result<Self, ConfigError> {
-        let reason = "it must be a JSON array of objects with a `type`, of at most 1024 bytes";
-        let has_type = |one: &Value| one.get("type").is_some_and(Value::is_string);
-        let text = match details {
-            Value::Array(all) if !all.is_empty() && all.iter().all(has_type) => {
-                Value::Array(all).to_string()
-            }
-            _ => return Err(invalid("authorization details", "[..]", reason)),
-        };
-        if text.len() > MAX_JSON {
-            return Err(invalid("authorization details", "[..]", reason));
-        }
-        self.authorization_details = Some(text);
+        let text = requested_details(details)?.to_json();
+        self.authorization_details = Some(within_json_limit("authorization details", text)?);
         self.within_limit()
     }
 
@@ -196,6 +183,13 @@ impl LoginRequest {
             self.claims.as_deref(),
             self.authorization_details.as_deref(),
         ]
+    }
+}
+
+fn within_json_limit(setting: &'static str, text: String) -> Result<String, ConfigError> {
+    match text.len() <= MAX_JSON {
+        true => Ok(text),
+        false => Err(invalid(setting, "..", "it must have at most 1024 bytes")),
     }
 }
 
@@ -259,7 +253,9 @@ mod tests {
             ),
             (
                 "large claims",
-                new().with_requested_claims(json!({ "a": "a".repeat(MAX_JSON) })),
+                new().with_requested_claims(
+                    json!({ "id_token": { "a": { "value": "a".repeat(MAX_JSON) } } }),
+                ),
                 false,
             ),
             (

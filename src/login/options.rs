@@ -64,14 +64,94 @@ impl LoginLayer {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for a parameter that the flow sets itself or that is set already, and
-    /// for other values of these three.
+    /// [`ConfigError::Setting`] for a parameter that the flow sets itself, that has a method of its own or that is set
+    /// already, and for other values of these three.
     pub fn with_authorization_parameter(
         self,
         name: &str,
         value: &str,
     ) -> Result<Self, ConfigError> {
         self.with_flow(|flow| flow.with_authorization_parameter(name, value))
+    }
+
+    /// Adds a resource, such as an API, that every login requests access to ([RFC 8707]): an absolute URI without a
+    /// fragment, at most 8.
+    ///
+    /// The access token of a session is for the resource that was added first, and
+    /// [`Session::access_token_for`](crate::Session::access_token_for) returns tokens for the others. Each API can so be
+    /// sent a token that no other accepts. The tokens for the others need a refresh token.
+    ///
+    /// Many authorization servers know another parameter instead, such as `audience`, or derive the audience from scopes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] for another URI, or one that was added before.
+    ///
+    /// [RFC 8707]: https://www.rfc-editor.org/rfc/rfc8707
+    pub fn add_resource(self, uri: &str) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.add_resource(uri))
+    }
+
+    /// Sets the authorization details that every login requests ([RFC 9396]): an array of objects, each with a `type`.
+    ///
+    /// [`Session::authorization_details`](crate::Session::authorization_details) returns what the user granted, which can
+    /// be less. If the metadata of the authorization server lists supported types without one of these,
+    /// [`ready`](Self::ready) fails and logins are rejected with 500.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tower_oauth::{ConfigError, LoginLayer};
+    ///
+    /// fn with_accounts(login: LoginLayer) -> Result<LoginLayer, ConfigError> {
+    ///     login.with_authorization_details(json!([{ "type": "account_information", "actions": ["list_accounts"] }]))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] if it is not such an array, is empty or has more than 4 KiB of JSON. The error does not
+    /// contain the details.
+    ///
+    /// [RFC 9396]: https://www.rfc-editor.org/rfc/rfc9396
+    pub fn with_authorization_details(
+        self,
+        details: serde_json::Value,
+    ) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_authorization_details(details))
+    }
+
+    /// Sets the claims that every login requests by name, the parameter `claims` ([OpenID Connect Core §5.5]): an object
+    /// with `id_token`, `userinfo` or both.
+    ///
+    /// Of the claims of the ID token, the login fails unless
+    ///
+    /// | requested | the ID token has |
+    /// | --- | --- |
+    /// | a claim with `value` or `values`, such as `sub` | one of the values, or not the claim |
+    /// | the same, and `essential` | one of the values |
+    /// | `acr` with `value` or `values`, not `essential` | anything (§5.5.1.1) |
+    /// | `auth_time`, `essential` | the claim |
+    ///
+    /// **Not checked**: other `essential` claims, which the user may not have or not release, and those of the userinfo
+    /// endpoint. Authorization servers that do not support the parameter ignore it.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tower_oauth::{ConfigError, LoginLayer};
+    ///
+    /// fn with_strong_authentication(login: LoginLayer) -> Result<LoginLayer, ConfigError> {
+    ///     login.with_requested_claims(json!({ "id_token": { "acr": { "essential": true, "values": ["phr", "phrh"] } } }))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for other members, more than 4 KiB of JSON, and more than 4 claims of the ID token that
+    /// would have to be checked, or more than 6 values of them. The error does not contain the claims.
+    ///
+    /// [OpenID Connect Core §5.5]: https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter
+    pub fn with_requested_claims(self, claims: serde_json::Value) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_requested_claims(claims))
     }
 
     /// Sets the application name in cookie names.

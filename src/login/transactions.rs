@@ -162,13 +162,18 @@ mod tests {
     use super::*;
     use crate::flow::{Destination, LoginPurpose, LoginSecret};
     use crate::protocol::State;
+    use crate::protocol::requested_claims::RequestedClaims;
     use crate::record::{SessionId, SessionRef, UserDigest};
-    use crate::token::id_token::AcrValues;
+    use crate::token::id_token::ClaimRequirements;
 
     /// The limit holds for the longest names and contents.
     #[test]
     fn all_slots_together_stay_within_their_limit() {
         let cookies = Cookies::of_test(&"n".repeat(32), true);
+        let claims = serde_json::json!({"id_token": {
+            "a": {"essential": true, "values": [1, 2, 3]},
+            "b": {"value": 1}, "c": {"value": 1}, "d": {"value": 1},
+        }});
         let transaction = Transaction {
             state: StateDigest::of(&State::new("s")),
             secret: LoginSecret::new([1; 32]),
@@ -178,7 +183,9 @@ mod tests {
             purpose: LoginPurpose::StepUp,
             silent: true,
             max_age: Some(u32::MAX),
-            acr_values: AcrValues::parse(&["acr"; AcrValues::MAX].join(" ")),
+            // A login has either the most claims or the most `acr_values`; see `StartRequest`.
+            acr_values: None,
+            claims: ClaimRequirements::of(&RequestedClaims::parse(claims).unwrap()),
             replaces: Some(SessionRef {
                 id: SessionId::new([1; 32]),
                 user: UserDigest::new("https://id.example.com", "alice"),

@@ -3,6 +3,7 @@
 //! This module performs no I/O, reads no clock, generates no random values and computes no signatures. Parsers
 //! are total: any input yields a value or an error.
 
+pub(crate) mod authorization_details;
 pub(crate) mod authorization_request;
 pub(crate) mod authorization_response;
 pub(crate) mod cache;
@@ -23,6 +24,7 @@ mod oauth_error;
 pub(crate) mod pkce;
 pub(crate) mod received_challenge;
 pub(crate) mod request_target;
+pub(crate) mod requested_claims;
 pub(crate) mod return_to;
 pub(crate) mod sanitize;
 mod scope;
@@ -31,6 +33,7 @@ pub(crate) mod shared_text;
 pub(crate) mod token_request;
 pub(crate) mod token_response;
 
+pub use authorization_details::{AuthorizationDetail, AuthorizationDetails};
 pub use challenge::BearerErrorCode;
 pub use claims::Claims;
 pub use metadata::{InvalidMetadata, Metadata};

@@ -33,6 +33,10 @@ pub enum OAuthErrorCode {
     InvalidGrant,
     /// `unsupported_grant_type` (RFC 6749 §5.2).
     UnsupportedGrantType,
+    /// `invalid_target`: the server issues no token for a requested resource (RFC 8707 §2).
+    InvalidTarget,
+    /// `invalid_authorization_details` (RFC 9396 §5).
+    InvalidAuthorizationDetails,
     /// `login_required` (OpenID Connect Core §3.1.2.6).
     LoginRequired,
     /// `interaction_required` (OpenID Connect Core §3.1.2.6).
@@ -92,7 +96,7 @@ fn sanitize(character: char) -> char {
     }
 }
 
-const REGISTERED: [(OAuthErrorCode, &str); 14] = [
+const REGISTERED: [(OAuthErrorCode, &str); 16] = [
     (OAuthErrorCode::InvalidRequest, "invalid_request"),
     (OAuthErrorCode::UnauthorizedClient, "unauthorized_client"),
     (OAuthErrorCode::AccessDenied, "access_denied"),
@@ -111,6 +115,11 @@ const REGISTERED: [(OAuthErrorCode, &str); 14] = [
     (
         OAuthErrorCode::UnsupportedGrantType,
         "unsupported_grant_type",
+    ),
+    (OAuthErrorCode::InvalidTarget, "invalid_target"),
+    (
+        OAuthErrorCode::InvalidAuthorizationDetails,
+        "invalid_authorization_details",
     ),
     (OAuthErrorCode::LoginRequired, "login_required"),
     (OAuthErrorCode::InteractionRequired, "interaction_required"),

@@ -11,17 +11,21 @@ pub(crate) struct TokenRequest<'a> {
     /// Identical to that of the authorization request (RFC 6749 §4.1.3).
     pub(crate) redirect_uri: &'a str,
     pub(crate) code_verifier: &'a CodeVerifier,
+    /// The resource that the access token is for (RFC 8707 §2.2).
+    pub(crate) resource: Option<&'a str>,
 }
 
 impl<'a> TokenRequest<'a> {
     /// Returns the parameters of the form. They contain secrets.
     pub(crate) fn parameters(&self) -> Vec<(&'static str, Cow<'a, str>)> {
-        vec![
+        let mut parameters = vec![
             ("grant_type", Cow::Borrowed("authorization_code")),
             ("code", Cow::Borrowed(self.code.expose())),
             ("redirect_uri", Cow::Borrowed(self.redirect_uri)),
             ("code_verifier", Cow::Borrowed(self.code_verifier.expose())),
-        ]
+        ];
+        parameters.extend(self.resource.map(of_resource));
+        parameters
     }
 }
 
@@ -31,14 +35,22 @@ impl<'a> TokenRequest<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RefreshRequest<'a> {
     pub(crate) refresh_token: &'a RefreshToken,
+    /// The resource that the access token is for (RFC 8707 §2.2).
+    pub(crate) resource: Option<&'a str>,
 }
 
 impl<'a> RefreshRequest<'a> {
     /// Returns the parameters of the form. They contain a secret.
     pub(crate) fn parameters(&self) -> Vec<(&'static str, Cow<'a, str>)> {
-        vec![
+        let mut parameters = vec![
             ("grant_type", Cow::Borrowed("refresh_token")),
             ("refresh_token", Cow::Borrowed(self.refresh_token.expose())),
-        ]
+        ];
+        parameters.extend(self.resource.map(of_resource));
+        parameters
     }
+}
+
+fn of_resource(resource: &str) -> (&'static str, Cow<'_, str>) {
+    ("resource", Cow::Borrowed(resource))
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::identifiers::SessionId;
-use super::session::{ProviderSession, SessionRecord, SessionTokens};
+use super::session::{ProviderSession, ResourceToken, SessionRecord, SessionTokens};
 use crate::crypto::ProofKey;
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object;
-use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
+use crate::protocol::{AccessToken, AuthorizationDetails, Claims, IdToken, RefreshToken, ScopeSet};
 
 /// Records with another schema cannot be decoded.
 const SCHEMA: u8 = 3;
@@ -20,6 +20,8 @@ const SCHEMA: u8 = 3;
 impl SessionRecord {
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let tokens = self.tokens();
+        let details = &tokens.authorization_details;
+        let details = (!details.is_empty()).then(|| details.to_json());
         Writer::new(SCHEMA)
             .raw(self.id.as_bytes())
             .unsigned(self.generation)
@@ -35,6 +37,8 @@ impl SessionRecord {
             .optional_number(tokens.refresh_token_expires_at)
             .optional(tokens.id_token.as_ref().map(IdToken::expose))
             .optional_array(tokens.proof_key.as_ref().map(ProofKey::scalar))
+            .optional(details.as_deref())
+            .resource_tokens(&tokens.resource_tokens)
             .optional(self.app_data.as_deref())
             .unsigned(self.app_data_generation)
             .finish()
@@ -67,6 +71,11 @@ impl SessionRecord {
                     true => Some(ProofKey::from_scalar(reader.array()?)?),
                     false => None,
                 },
+                authorization_details: match reader.optional()? {
+                    Some(details) => AuthorizationDetails::from_json(details)?,
+                    None => AuthorizationDetails::default(),
+                },
+                resource_tokens: reader.resource_tokens()?,
             },
             app_data: reader.optional()?.map(str::to_owned),
             app_data_generation: reader.unsigned()?,
@@ -151,6 +160,22 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Encodes each token after a set flag, and an unset flag at the end.
+    fn resource_tokens(self, tokens: &[ResourceToken]) -> Self {
+        let all = tokens.iter().fold(self, |writer, one| {
+            writer
+                .flag(true)
+                .text(&one.resource)
+                .text(one.access_token.expose())
+                .number(one.since)
+                .number(one.expires_at)
+                .text(&one.scopes.to_string())
+        });
+        all.flag(false)
+    }
+}
+
 /// Decodes the output of [`Writer`].
 pub(crate) struct Reader<'a>(&'a [u8]);
 
@@ -201,6 +226,20 @@ impl<'a> Reader<'a> {
             true => self.number().map(Some),
             false => Some(None),
         }
+    }
+
+    fn resource_tokens(&mut self) -> Option<Vec<ResourceToken>> {
+        let mut tokens = Vec::new();
+        while self.flag()? {
+            tokens.push(ResourceToken {
+                resource: self.text()?.to_owned(),
+                access_token: AccessToken::new(self.text()?),
+                since: self.number()?,
+                expires_at: self.number()?,
+                scopes: ScopeSet::from_wire(self.text()?),
+            });
+        }
+        Some(tokens)
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -259,6 +298,7 @@ mod tests {
             seen in any::<i32>(), token in any::<String>(), refresh in any::<Option<String>>(),
             until in any::<Option<i64>>(), data in any::<Option<String>>(), keep in any::<bool>(),
             proof_key in any::<Option<[u8; 32]>>(),
+            resources in prop::collection::vec((any::<String>(), any::<i64>()), 0..3),
         ) {
             let record = record_of("alice", now.into());
             let tokens = SessionTokens {
@@ -267,6 +307,17 @@ mod tests {
                 refresh_token: refresh.map(RefreshToken::new),
                 refresh_token_expires_at: until,
                 proof_key: proof_key.and_then(ProofKey::from_scalar),
+                authorization_details: match keep {
+                    true => AuthorizationDetails::from_json(r#"[{"type":"a","n":[1]}]"#).unwrap(),
+                    false => AuthorizationDetails::default(),
+                },
+                resource_tokens: resources.into_iter().map(|(text, at)| ResourceToken {
+                    resource: text.clone(),
+                    access_token: AccessToken::new(text),
+                    since: at,
+                    expires_at: now.into(),
+                    scopes: ScopeSet::from_wire("a b"),
+                }).collect(),
                 ..record.tokens().clone()
             };
             let record = record.with_tokens(tokens, generation).with_id(SessionId::new(id));
@@ -282,6 +333,11 @@ mod tests {
             prop_assert_eq!(&tokens.id_token, &expected.id_token);
             prop_assert_eq!(&tokens.refresh_token, &expected.refresh_token);
             prop_assert_eq!(&tokens.proof_key, &expected.proof_key);
+            prop_assert_eq!(&tokens.authorization_details, &expected.authorization_details);
+            let texts = |all: &[ResourceToken]| -> Vec<_> {
+                all.iter().map(|one| (one.resource.clone(), one.access_token.clone())).collect()
+            };
+            prop_assert_eq!(texts(&tokens.resource_tokens), texts(&expected.resource_tokens));
             prop_assert_eq!(again.last_seen(), record.last_seen());
             prop_assert_eq!((again.id(), again.sid()), (record.id(), Some("s1")));
             prop_assert_eq!(again.app_data(), record.app_data());

@@ -6,12 +6,14 @@ mod email;
 mod encoding;
 mod identifiers;
 mod lifetime;
+mod resource_tokens;
 mod session;
 
 pub use email::Email;
 pub(crate) use encoding::{Reader, Writer};
 pub use identifiers::{InvalidSessionId, SessionId, UserKey};
 pub(crate) use identifiers::{SessionRef, UserDigest};
+pub(crate) use resource_tokens::TokenTimes;
 #[cfg(test)]
 pub(crate) use session::tests::record_of;
-pub(crate) use session::{NewRecord, SessionRecord, SessionTokens};
+pub(crate) use session::{NewRecord, ResourceToken, SessionRecord, SessionTokens};

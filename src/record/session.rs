@@ -6,7 +6,7 @@ use super::identifiers::{SessionId, SessionRef, UserDigest, UserKey};
 use crate::crypto::ProofKey;
 use crate::protocol::claims::seconds;
 use crate::protocol::json::{Json, parse_object};
-use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
+use crate::protocol::{AccessToken, AuthorizationDetails, Claims, IdToken, RefreshToken, ScopeSet};
 
 /// The content of a session: claims, tokens, timestamps and application data. Times are in seconds since the Unix
 /// epoch.
@@ -45,6 +45,20 @@ pub(crate) struct SessionTokens {
     pub(crate) id_token: Option<IdToken>,
     /// The key that the access token is bound to (RFC 9449 §5). `None` for bearer tokens.
     pub(crate) proof_key: Option<ProofKey>,
+    /// What was granted with the access token; empty if the authorization server did not say.
+    pub(crate) authorization_details: AuthorizationDetails,
+    pub(crate) resource_tokens: Vec<ResourceToken>,
+}
+
+/// An access token for one resource. It can be requested again with the refresh token.
+#[derive(Clone)]
+pub(crate) struct ResourceToken {
+    pub(crate) resource: String,
+    pub(crate) access_token: AccessToken,
+    /// The time at which the access token was received.
+    pub(crate) since: i64,
+    pub(crate) expires_at: i64,
+    pub(crate) scopes: ScopeSet,
 }
 
 /// The claims of an ID token about the session at the authorization server.
@@ -168,9 +182,13 @@ impl SessionRecord {
         self.generation > other.generation || self.app_data_generation > other.app_data_generation
     }
 
-    /// Merges two records of the same session: the newer tokens and the newer application data.
+    /// Merges two records of the same session: the newer tokens and the newer application data. Of equally old records
+    /// one may lack the tokens for further resources.
     pub(crate) fn merged(&self, other: &Self) -> Self {
-        let tokens = if other.generation > self.generation {
+        let is_complete = !self.tokens.resource_tokens.is_empty();
+        let tokens = if other.generation > self.generation
+            || (other.generation == self.generation && !is_complete)
+        {
             other
         } else {
             self
@@ -248,6 +266,8 @@ pub(crate) mod tests {
                 refresh_token_expires_at: None,
                 id_token: Some(IdToken::new("a.b.c")),
                 proof_key: None,
+                authorization_details: AuthorizationDetails::default(),
+                resource_tokens: Vec::new(),
             },
         })
     }

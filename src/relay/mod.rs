@@ -75,7 +75,8 @@
 //! # Deployment notes
 //!
 //! * The access token must be meant for this API: request its audience or scopes at the login
-//!   ([`with_scopes`](crate::LoginLayer::with_scopes)).
+//!   ([`with_scopes`](crate::LoginLayer::with_scopes)). With several APIs, each relay can send a token
+//!   of its own ([`with_resource`](Relay::with_resource)).
 //! * [`Csrf::StaticHeader`](crate::login::Csrf::StaticHeader) on the layer requires the static header
 //!   on the other routes too.
 //! * No CORS layer is needed, because the page and the relay have the same origin; see

@@ -104,7 +104,10 @@ pub(super) fn token_unavailable(
         }
         SessionError::Refused { retry_after, .. } => (StatusCode::BAD_GATEWAY, Some(*retry_after)),
         // A retry would find the same token.
-        SessionError::UnusableAccessToken => (StatusCode::BAD_GATEWAY, None),
+        SessionError::UnusableAccessToken | SessionError::NoRefreshToken => {
+            (StatusCode::BAD_GATEWAY, None)
+        }
+        SessionError::UnknownResource { .. } => (StatusCode::INTERNAL_SERVER_ERROR, None),
         _ => {
             tracing::debug!(
                 name: "relay_token_unavailable", target: TARGET, reason = %error,

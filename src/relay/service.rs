@@ -90,11 +90,11 @@ impl Settings {
         let outer = outer.split('?').next().unwrap_or_default();
         let relayed = self.target.relayed_url(&uri, outer, parts.uri.path());
         let handshake = WebSocketHandshake::take(&mut parts).map_err(refusal::invalid_handshake)?;
-        let record = session.with_valid_token().await;
-        let record =
-            record.map_err(|error| refusal::token_unavailable(&error, &context, &parts.headers))?;
+        let token = session.with_valid_token(self.resource.as_deref()).await;
+        let token =
+            token.map_err(|error| refusal::token_unavailable(&error, &context, &parts.headers))?;
 
-        let is_bound = record.tokens().proof_key.is_some();
+        let is_bound = token.proof_key().is_some();
         let body = StrippedBody::new(body, self.fields.request_trailers());
         let mut body = match is_bound {
             true => OutgoingBody::keep(body, context.clock(), self.timeout).await?,
@@ -102,7 +102,7 @@ impl Settings {
         };
         let mut is_repeated = false;
         let response = loop {
-            let credentials = session.credentials(&record, &parts.method, &uri);
+            let credentials = session.credentials(&token, &parts.method, &uri);
             let credentials = credentials
                 .map_err(|error| refusal::token_unavailable(&error, &context, &parts.headers))?;
             let progress = RequestProgress::default();

@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) response_fields: ResponseFields,
     pub(super) methods: AllowedMethods,
     pub(super) timeout: Duration,
+    /// Whose token the upstream receives, unless it is that of the session.
+    pub(super) resource: Option<String>,
     pub(super) requires_csrf_header: bool,
     pub(super) downloads: bool,
     /// Whether a challenge of the upstream can become a login.
@@ -49,6 +51,7 @@ impl Relay {
                 response_fields: ResponseFields::default(),
                 methods: AllowedMethods::default(),
                 timeout: DEFAULT_TIMEOUT,
+                resource: None,
                 requires_csrf_header: true,
                 downloads: false,
                 steps_up: true,
@@ -109,6 +112,18 @@ impl<T> Relay<T> {
             });
         }
         Ok(self.with(|settings| settings.timeout = timeout))
+    }
+
+    /// Sends the access token for a [resource](crate::LoginLayer::add_resource) of the login layer
+    /// ([RFC 8707]). Default: that of the session, which is for the first resource.
+    ///
+    /// Each upstream can so receive a token that no other accepts. The URI must equal that of
+    /// `add_resource`, otherwise requests get 500.
+    ///
+    /// [RFC 8707]: https://www.rfc-editor.org/rfc/rfc8707
+    #[must_use]
+    pub fn with_resource(self, uri: &str) -> Self {
+        self.with(|settings| settings.resource = Some(uri.to_owned()))
     }
 
     /// Removes one more request header, such as `x-tenant`, or all with a prefix, such as

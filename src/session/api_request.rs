@@ -4,10 +4,9 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use url::Url;
 
 use super::error::SessionError;
-use super::handle::Session;
+use super::handle::{Session, ValidToken};
 use crate::flow::{ApiCredentials, RejectedProof};
 use crate::issuer::is_loopback;
-use crate::record::SessionRecord;
 
 impl Session {
     /// Adds the access token to a request to an API, for an HTTP client of the application: `Authorization: Bearer`, or
@@ -56,13 +55,35 @@ impl Session {
     ///
     /// [RFC 9449 §7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
     pub async fn authorize<B>(&self, request: &mut Request<B>) -> Result<(), SessionError> {
+        self.authorize_with(None, request).await
+    }
+
+    /// Like [`authorize`](Self::authorize), with the access token for this
+    /// [resource](crate::LoginLayer::add_resource).
+    ///
+    /// # Errors
+    ///
+    /// As [`authorize`](Self::authorize) and [`access_token_for`](Self::access_token_for).
+    pub async fn authorize_for<B>(
+        &self,
+        resource: &str,
+        request: &mut Request<B>,
+    ) -> Result<(), SessionError> {
+        self.authorize_with(Some(resource), request).await
+    }
+
+    async fn authorize_with<B>(
+        &self,
+        resource: Option<&str>,
+        request: &mut Request<B>,
+    ) -> Result<(), SessionError> {
         // Not across the `await`: the body need not be `Sync`.
         let (method, uri) = (request.method().clone(), request.uri().clone());
         if !may_carry_token(&uri) {
             return Err(SessionError::UnusableUri);
         }
-        let record = self.with_valid_token().await?;
-        let credentials = self.credentials(&record, &method, &uri)?;
+        let token = self.with_valid_token(resource).await?;
+        let credentials = self.credentials(&token, &method, &uri)?;
         credentials.apply(request.headers_mut());
         Ok(())
     }
@@ -91,15 +112,14 @@ impl Session {
         flow.note_resource_response(uri, status, headers)
     }
 
-    /// Returns the credentials for a request with the access token of this record.
+    /// Returns the credentials for a request with this access token.
     pub(crate) fn credentials(
         &self,
-        record: &SessionRecord,
+        token: &ValidToken,
         method: &Method,
         uri: &Uri,
     ) -> Result<ApiCredentials, SessionError> {
-        let tokens = record.tokens();
-        let (token, key) = (&tokens.access_token, tokens.proof_key.as_ref());
+        let (token, key) = (token.access_token(), token.proof_key());
         let credentials = self.manager().flow().credentials(token, key, method, uri);
         credentials.map_err(|error| SessionError::credentials(&error))
     }

@@ -8,7 +8,8 @@ use crate::flow::{CredentialsError, FlowError, UserInfoError};
 use crate::random::RandomError;
 use crate::store::StoreError;
 
-/// The error of [`Session::access_token`](crate::Session::access_token), [`authorize`](crate::Session::authorize),
+/// The error of [`Session::access_token`](crate::Session::access_token),
+/// [`access_token_for`](crate::Session::access_token_for), [`authorize`](crate::Session::authorize),
 /// [`refresh`](crate::Session::refresh) and [`userinfo`](crate::Session::userinfo).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,9 +30,9 @@ pub enum SessionError {
         retry_after: Duration,
     },
     /// The access token has expired and the authorization server rejected the client, because its credentials
-    /// are wrong or its registration has changed. The session is kept and works again once that is corrected.
+    /// are wrong or its registration has changed, or the resource that the token is for (`invalid_target`). The session is kept and works again once that is corrected.
     /// To the user this is a server error (502).
-    #[error("the authorization server rejected the client: {error}")]
+    #[error("the authorization server rejected the client or the resource: {error}")]
     Refused {
         /// The error response of the authorization server, for the log.
         error: FlowError,
@@ -52,6 +53,25 @@ pub enum SessionError {
         "the access token cannot be sent to this URI: it must be absolute, and https unless its host is loopback"
     )]
     UnusableUri,
+    /// The session has no refresh token, without which there is no access token for a further
+    /// [resource](crate::LoginLayer::add_resource). Many authorization servers issue one only for the scope
+    /// `offline_access` and `prompt=consent` (OpenID Connect Core §11).
+    #[error(
+        "the session has no refresh token, which the access token of a further resource requires: see the scope \
+         `offline_access`"
+    )]
+    NoRefreshToken,
+    /// [`Session::access_token_for`](crate::Session::access_token_for) was called for a resource that
+    /// [`LoginLayer::add_resource`](crate::LoginLayer::add_resource) does not name. A mistake in the application (500).
+    #[error(
+        "there are no access tokens for {resource:?}: LoginLayer::add_resource has {configured:?}"
+    )]
+    UnknownResource {
+        /// The resource.
+        resource: String,
+        /// The resources of the layer.
+        configured: Vec<String>,
+    },
     /// The userinfo request failed.
     #[error(transparent)]
     UserInfo(#[from] UserInfoError),
@@ -84,6 +104,15 @@ impl SessionError {
                 *retry_after
             }
             _ => Duration::ZERO,
+        }
+    }
+
+    /// Returns whether the error need not concern the other access tokens of the session.
+    pub(super) fn is_about_one_token(&self) -> bool {
+        match self {
+            Self::AccessTokenExpired | Self::NoRefreshToken => true,
+            Self::Refused { error, .. } => error.is_about_resource(),
+            _ => false,
         }
     }
 

@@ -88,6 +88,15 @@ pub(super) fn refresh_misconfigured(error: &FlowError) {
     }
 }
 
+pub(super) fn resource_refused(error: &FlowError) {
+    if may_log("resource_refused", error.code()) {
+        tracing::error!(
+            name: "resource_refused", target: TARGET, code = error.code(), reason = %error.for_log(),
+            "the authorization server issues no access token for a resource: sessions are kept"
+        );
+    }
+}
+
 pub(super) fn refresh_failed(error: &FlowError) {
     if may_log("refresh_failed", error.code()) {
         tracing::warn!(

@@ -13,9 +13,10 @@ use super::refresh::has_valid_token;
 use super::refresh::state::RefreshWaiter;
 use crate::bearer::{Policy, UnmetBySession};
 use crate::clock::{system_time, within};
+use crate::crypto::ProofKey;
 use crate::flow::UserInfo;
 use crate::protocol::credentials::is_token68;
-use crate::protocol::{AccessToken, Claims, ScopeSet};
+use crate::protocol::{AccessToken, AuthorizationDetails, Claims, ScopeSet};
 use crate::record::{Email, SessionId, SessionRecord, UserKey};
 use crate::sync::Mutex;
 
@@ -117,6 +118,19 @@ impl Session {
         &self.opened().tokens().scopes
     }
 
+    /// Returns the authorization details that the user granted ([RFC 9396 §7]): those in the response to the login, or to
+    /// the last refresh that had any.
+    ///
+    /// They can be narrower than the [requested](crate::LoginLayer::with_authorization_details) ones, or have more members,
+    /// such as an account that the user selected. If the authorization server does not say what was granted, there are
+    /// none here, and an API may still find some in the access token. They say what the access token permits at APIs, and
+    /// nothing about the rights of the user here.
+    ///
+    /// [RFC 9396 §7]: https://www.rfc-editor.org/rfc/rfc9396#section-7
+    pub fn authorization_details(&self) -> &AuthorizationDetails {
+        &self.opened().tokens().authorization_details
+    }
+
     /// Returns when the user signed in to this application.
     pub fn signed_in_at(&self) -> SystemTime {
         system_time(self.opened().created_at())
@@ -154,39 +168,98 @@ impl Session {
     ///   for each call, and otherwise in the process that ended it.
     /// - All others: try again later. The session is kept.
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
-        let record = self.with_valid_token().await?;
-        let token = &record.tokens().access_token;
-        match is_token68(token.expose().as_bytes()) {
-            true => Ok(token.clone()),
-            false => Err(SessionError::UnusableAccessToken),
-        }
+        self.with_valid_token(None).await?.sendable()
     }
 
-    /// Returns the newest record, whose access token is valid now.
-    pub(crate) async fn with_valid_token(&self) -> Result<Arc<SessionRecord>, SessionError> {
+    /// Returns an access token for another [resource](crate::LoginLayer::add_resource) that is valid now ([RFC 8707 §2.2]).
+    /// For the first resource this is [`access_token`](Self::access_token).
+    ///
+    /// The first call sends a refresh request with this resource; the token is kept in the session and refreshed like
+    /// that of the session. A session has one refresh token for all resources, so its requests are sent one after the
+    /// other. In cookies there may be no room for further tokens: the process that requested them keeps them then, and
+    /// others request them again.
+    ///
+    /// # Errors
+    ///
+    /// As [`access_token`](Self::access_token), and
+    ///
+    /// - [`UnknownResource`](SessionError::UnknownResource) unless the layer has exactly this resource;
+    /// - [`NoRefreshToken`](SessionError::NoRefreshToken) if the session has no refresh token;
+    /// - [`Refused`](SessionError::Refused) if the authorization server issues no token for this resource
+    ///   (`invalid_target`). The session and its other tokens are kept.
+    ///
+    /// [RFC 8707 §2.2]: https://www.rfc-editor.org/rfc/rfc8707#section-2.2
+    pub async fn access_token_for(&self, resource: &str) -> Result<AccessToken, SessionError> {
+        self.with_valid_token(Some(resource)).await?.sendable()
+    }
+
+    /// Returns the scopes of the access token for a [resource](Self::access_token_for), or `None` if the session has no
+    /// such token at the moment. For the first resource these are [`scopes`](Self::scopes).
+    pub fn scopes_for(&self, resource: &str) -> Option<ScopeSet> {
+        self.note_read();
+        let current = self.current();
+        let tokens = current.record().tokens();
+        if self.0.manager.flow().main_resource() == Some(resource) {
+            return Some(tokens.scopes.clone());
+        }
+        let token = tokens.resource_token(resource);
+        token.map(|token| token.scopes.clone())
+    }
+
+    /// Returns an access token that is valid now: for a configured resource, or that of the session.
+    pub(crate) async fn with_valid_token(
+        &self,
+        resource: Option<&str>,
+    ) -> Result<ValidToken, SessionError> {
+        let flow = self.0.manager.flow();
+        let known = match resource {
+            None => None,
+            Some(resource) => match flow.find_resource(resource) {
+                Some(known) => Some(known).filter(|_| flow.main_resource() != Some(resource)),
+                None => {
+                    let configured = flow.resources().iter().map(ToString::to_string);
+                    return Err(SessionError::UnknownResource {
+                        resource: resource.to_owned(),
+                        configured: configured.collect(),
+                    });
+                }
+            },
+        };
+        self.valid_token(known).await
+    }
+
+    async fn valid_token(&self, resource: Option<&Arc<str>>) -> Result<ValidToken, SessionError> {
         self.note_read();
         let manager = &self.0.manager;
         let now = manager.time();
         self.adopt(manager.newest(&self.current(), &now).await?);
         self.refresh_proactively(&now);
-        let loaded = self.current();
-        if has_valid_token(loaded.record(), &now) {
-            return Ok(Arc::clone(loaded.record()));
+        if resource.is_some() {
+            self.start_refresh(resource, &now);
         }
-        let newest = manager.refresh_if_expired(&loaded).await?;
-        let record = Arc::clone(newest.record());
-        if manager.is_denied(&record) {
+        let loaded = self.current();
+        let name = resource.map(|resource| &**resource);
+        if has_valid_token(loaded.record(), name, &now)
+            && let Some(token) = ValidToken::of(loaded.record(), name)
+        {
+            return Ok(token);
+        }
+        let newest = manager.refresh_if_expired(&loaded, resource).await?;
+        if manager.is_denied(newest.record()) {
             return Err(SessionError::Ended);
         }
+        let is_valid = has_valid_token(newest.record(), name, &manager.time());
+        let token = ValidToken::of(newest.record(), name);
         self.adopt(newest);
-        match has_valid_token(&record, &manager.time()) {
-            true => Ok(record),
-            false => Err(SessionError::AccessTokenExpired),
+        match token {
+            Some(token) if is_valid => Ok(token),
+            _ => Err(SessionError::AccessTokenExpired),
         }
     }
 
     /// Replaces the access token, even if it has not expired, after an API has rejected it. Uses the token of
-    /// a concurrent refresh if there was one.
+    /// a concurrent refresh if there was one. The tokens of further [resources](Self::access_token_for) are discarded, and
+    /// requested again when they are needed.
     ///
     /// # Errors
     ///
@@ -209,9 +282,10 @@ impl Session {
     ///
     /// [OpenID Connect Core §5.3]: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
     pub async fn userinfo(&self) -> Result<UserInfo, SessionError> {
-        let record = self.with_valid_token().await?;
+        let token = self.with_valid_token(None).await?;
         let flow = self.0.manager.flow();
-        Ok(flow.userinfo(record.tokens(), self.subject()).await?)
+        let tokens = token.record.tokens();
+        Ok(flow.userinfo(tokens, self.subject()).await?)
     }
 
     pub(crate) fn new(
@@ -265,8 +339,16 @@ impl Session {
         {
             self.adopt(newest);
         }
+        drop(proactive_refresh);
+        self.start_refresh(None, now);
+    }
+
+    /// Starts a refresh if one is due, unless this request waits for another one.
+    fn start_refresh(&self, resource: Option<&Arc<str>>, now: &SessionTime) {
+        let mut proactive_refresh = self.0.proactive_refresh.lock();
         if proactive_refresh.is_none() {
-            *proactive_refresh = self.0.manager.refresh_proactively(&self.current(), now);
+            let manager = &self.0.manager;
+            *proactive_refresh = manager.refresh_proactively(&self.current(), resource, now);
         }
     }
 
@@ -287,7 +369,8 @@ impl Session {
     /// Takes over a state that is newer than the current one.
     fn adopt(&self, newest: LoadedSession) {
         let mut current = self.0.current.lock();
-        if newest.record().generation() > current.record().generation() {
+        let (new, old) = (newest.record(), current.record());
+        if new.generation() > old.generation() || old.completed_by(new).is_some() {
             *current = newest;
         }
     }
@@ -305,6 +388,45 @@ impl fmt::Debug for Session {
 
 /// How long a response waits for the tokens that it must carry.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A record, and one of its access tokens, which was valid when it was loaded.
+pub(crate) struct ValidToken {
+    record: Arc<SessionRecord>,
+    access_token: AccessToken,
+}
+
+impl ValidToken {
+    /// Returns the access token for a further resource, or that of the session.
+    fn of(record: &Arc<SessionRecord>, resource: Option<&str>) -> Option<Self> {
+        let tokens = record.tokens();
+        let access_token = match resource {
+            None => &tokens.access_token,
+            Some(resource) => &tokens.resource_token(resource)?.access_token,
+        };
+        Some(Self {
+            access_token: access_token.clone(),
+            record: Arc::clone(record),
+        })
+    }
+
+    pub(crate) fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    /// Returns the key that all access tokens of the session are bound to.
+    pub(crate) fn proof_key(&self) -> Option<&ProofKey> {
+        self.record.tokens().proof_key.as_ref()
+    }
+
+    /// Rejects a token that is not a b64token (RFC 6750 §2.1), before it is put into a header field. A server may issue
+    /// any printable token (RFC 6749 §A.12).
+    fn sendable(self) -> Result<AccessToken, SessionError> {
+        match is_token68(self.access_token.expose().as_bytes()) {
+            true => Ok(self.access_token),
+            false => Err(SessionError::UnusableAccessToken),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -75,6 +75,12 @@ impl LatestRecords {
         None
     }
 
+    /// Returns the record with the tokens for further resources that its cookie was too small for.
+    pub(super) fn completing(&self, record: &SessionRecord) -> Option<SessionRecord> {
+        let records = self.0.read();
+        record.completed_by(&records.by_id.get(record.id())?.record)
+    }
+
     /// Inserts a record until its session expires. Returns `false` if there is a record that is newer than
     /// `before`, from which `record` was made.
     pub(super) fn replace(

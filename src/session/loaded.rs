@@ -103,6 +103,15 @@ impl LoadedSession {
         }
     }
 
+    /// Returns the same session with a record that its cookie is too small for.
+    #[must_use]
+    pub(super) fn completed(&self, record: SessionRecord) -> Self {
+        Self {
+            record: Arc::new(record),
+            ..self.clone()
+        }
+    }
+
     #[must_use]
     pub(super) fn with_version(self, version: Option<u64>) -> Self {
         Self { version, ..self }

@@ -92,6 +92,13 @@ impl TokenMint {
         self.with_claim("scope", scope)
     }
 
+    /// Sets `authorization_details` to a list of objects ([RFC 9396 §9.1]).
+    ///
+    /// [RFC 9396 §9.1]: https://www.rfc-editor.org/rfc/rfc9396#section-9.1
+    pub fn with_authorization_details(self, details: impl Into<Value>) -> Self {
+        self.with_claim("authorization_details", details)
+    }
+
     /// Sets `client_id`.
     pub fn with_client(self, client_id: &str) -> Self {
         self.with_claim("client_id", client_id)

@@ -102,6 +102,8 @@
 //! | a failing refresh does not affect logins | [`Fault::only_for`] |
 //! | concurrent requests during a refresh are handled | [`Fault::wait_for`], [`Fault::hold_response`], [`wait_for_grant`](TestServer::wait_for_grant) |
 //! | access tokens are bound to a key, and nonces are required | [`with_required_dpop`](TestClient::with_required_dpop), [`with_dpop_nonces`](TestServer::with_dpop_nonces) |
+//! | logins with pushed and signed requests work | [`with_pushed_requests`](TestServer::with_pushed_requests), [`with_signed_requests`](TestServer::with_signed_requests), [`add_request_key`](TestClient::add_request_key) |
+//! | responses as forms and signed JWTs work | [`with_response_modes`](TestServer::with_response_modes), [`Fault::authorization_response`] |
 //! | a logout revokes the tokens | [`refresh_tokens`](TestServer::refresh_tokens), [`access_tokens`](TestServer::access_tokens), [`revoked_tokens`](TestServer::revoked_tokens) |
 //! | back-channel logout ends the session | [`add_relying_party`](TestServer::add_relying_party), then [`sign_out`](TestServer::sign_out) |
 //! | forged, expired and replayed logout tokens are rejected | [`logout_token`](TestServer::logout_token), [`send_logout_token`](TestServer::send_logout_token) |
@@ -121,6 +123,7 @@ mod dpop;
 mod endpoint;
 mod fapi2;
 mod fault;
+mod granted_access;
 mod grants;
 mod introspected;
 mod key_ring;

@@ -51,11 +51,20 @@ impl RequestParameters {
             .filter(|value| !value.is_empty())
     }
 
+    /// Returns all values of a parameter that may be repeated.
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.0.iter().filter(move |(key, _)| key == name);
+        named.map(|(_, value)| value.as_str())
+    }
+
     pub(super) fn is_repeated(&self, name: &str) -> bool {
         self.0.iter().filter(|(key, _)| key == name).count() > 1
     }
 
+    /// Returns whether a parameter is repeated that must not be (RFC 6749 §3.1, §3.2).
     pub(super) fn has_repeated(&self) -> bool {
-        self.0.iter().any(|(name, _)| self.is_repeated(name))
+        // RFC 8707 §2.
+        let mut names = self.0.iter().filter(|(name, _)| name != "resource");
+        names.any(|(name, _)| self.is_repeated(name))
     }
 }

@@ -11,6 +11,7 @@ use super::browser_sessions::{BrowserSessions, SignIn};
 use super::clock::ManualClock;
 use super::endpoint::NonceKeys;
 use super::fault::Faults;
+use super::granted_access::DetailRules;
 use super::grants::Grants;
 use super::introspected::Introspected;
 use super::key_ring::KeyRing;
@@ -72,6 +73,7 @@ pub(super) struct ServerState {
     pub(super) sent_logout_tokens: Vec<SentLogoutToken>,
     /// Services in this process that receive logout tokens, by origin.
     pub(super) relying_parties: Vec<(Origin, Transport)>,
+    pub(super) detail_rules: Option<DetailRules>,
     /// Consents: subject, client and scopes.
     pub(super) consents: Vec<(String, String, ScopeSet)>,
     /// Whether the FAPI 2.0 Security Profile applies.

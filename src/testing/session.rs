@@ -11,7 +11,7 @@ use crate::clock::seconds_after;
 use crate::crypto::base64url;
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object;
-use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
+use crate::protocol::{AccessToken, AuthorizationDetails, Claims, IdToken, RefreshToken, ScopeSet};
 use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens};
 use crate::session::LoadedSession;
 use crate::{ConfigError, LoginLayer, Session};
@@ -196,6 +196,8 @@ impl TestSession {
                 refresh_token_expires_at: None,
                 id_token: Some(IdToken::new(unsigned)),
                 proof_key: None,
+                authorization_details: AuthorizationDetails::default(),
+                resource_tokens: Vec::new(),
             },
         });
         match manager.begin(record).await {

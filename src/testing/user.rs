@@ -48,7 +48,8 @@ impl TestUser {
     ///
     /// The claims that OpenID Connect Core §5.4 lists for a scope, such as `email`, are in the userinfo response and in
     /// the ID token if that scope was granted. All others, such as `roles`, are in the userinfo response only;
-    /// [`with_id_token_claim`](Self::with_id_token_claim) adds them to the ID token.
+    /// [`with_id_token_claim`](Self::with_id_token_claim) adds them to the ID token. A login can also request each by name
+    /// ([`with_requested_claims`](crate::LoginLayer::with_requested_claims)).
     pub fn with_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self

@@ -104,6 +104,14 @@ impl Audience {
         }
     }
 
+    /// Returns whether this URI or name is known to identify this API.
+    pub(crate) fn is_named(&self, location: &str) -> bool {
+        match self {
+            Self::AnyOf(accepted) => accepted.iter().any(|one| one == location),
+            Self::Clients(_) | Self::Unchecked => false,
+        }
+    }
+
     /// Explains why a token with these claims is not accepted.
     pub(crate) fn explain(&self, claims: &RegisteredClaims) -> Explanation {
         let aud = listed(claims.audience.iter().map(|one| &**one));

@@ -116,6 +116,11 @@ fn explain(
         Explanation::new(found, expected, setting)
     };
     let explanation = match kind {
+        VerifyErrorKind::Malformed => Some(Explanation::new(
+            "no JWS in compact serialization with strict JSON, or a member that appears twice",
+            "each member once (RFC 7519 §4)",
+            "the registration of the client; at Keycloak, Exclude Issuer From Authentication Response",
+        )),
         VerifyErrorKind::Algorithm => {
             Some(settings.explain_algorithm(jws.as_ref().map(Jws::algorithm)))
         }

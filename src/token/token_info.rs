@@ -6,11 +6,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::audience::Audience;
 use super::jwt::settings::JwtSettings;
 use crate::issuer::KeyRef;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::shared_text::allocated;
-use crate::protocol::{Claims, ScopeSet};
+use crate::protocol::{AuthorizationDetails, Claims, ScopeSet};
 
 /// The validation result of a token, independent of the application's claims type. Scope checks and extractors use
 /// only this.
@@ -21,12 +22,21 @@ pub(crate) struct TokenInfo {
     pub(crate) scopes: Option<ScopeSet>,
     /// Boxed, because most tokens have none.
     pub(crate) confirmation: Option<Box<Confirmation>>,
+    /// What identifies this API, which the verifier was configured with.
+    pub(crate) audience: Arc<Audience>,
     pub(crate) cache: CacheData,
 }
 
 impl TokenInfo {
     pub(crate) fn scopes(&self) -> &ScopeSet {
         self.scopes.as_ref().unwrap_or_else(|| self.claims.scope())
+    }
+
+    /// Returns the authorization details that are meant for this API; none if the claim is malformed.
+    pub(crate) fn authorization_details(&self) -> AuthorizationDetails {
+        let granted = AuthorizationDetails::of_document(self.claims.as_json().as_bytes());
+        let granted = granted.unwrap_or_default().unwrap_or_default();
+        granted.at(|location| self.audience.is_named(location))
     }
 
     /// Returns the size on the heap including `self`, close to what an allocator counts.

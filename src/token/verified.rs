@@ -9,7 +9,7 @@ use super::error::{VerifyError, VerifyErrorKind};
 use super::token_info::TokenInfo;
 use crate::clock::{Clock, time_until, unix_seconds};
 use crate::protocol::credentials::PresentedToken;
-use crate::protocol::{Claims, ScopeSet};
+use crate::protocol::{AuthorizationDetails, Claims, ScopeSet};
 
 /// A validated access token: signature, issuer, audience, times and profile.
 ///
@@ -82,6 +82,20 @@ impl<C> VerifiedToken<C> {
     /// Returns the granted scopes.
     pub fn scopes(&self) -> &ScopeSet {
         self.token_info.scopes()
+    }
+
+    /// Returns the authorization details of the token that are meant for this API ([RFC 9396 §9.1], §9.2): those whose
+    /// `locations` contain one of its audiences, and those without `locations`. Parses the claims on each call.
+    ///
+    /// An API whose locations are not its audience accepts both as [audiences](crate::token::Audience::AnyOf). Behind
+    /// [`Audience::Unchecked`](crate::token::Audience::Unchecked) and [`Clients`](crate::token::Audience::Clients) no location
+    /// is known to be this API. There are none if the claim is absent, or not an array of objects with a `type`.
+    ///
+    /// To reject requests, use [`Policy::authorization_detail`](crate::bearer::Policy::authorization_detail).
+    ///
+    /// [RFC 9396 §9.1]: https://www.rfc-editor.org/rfc/rfc9396#section-9.1
+    pub fn authorization_details(&self) -> AuthorizationDetails {
+        self.token_info.authorization_details()
     }
 
     /// Returns `exp`, rounded down to whole seconds.

@@ -15,6 +15,7 @@ mod support;
 
 mod access_token;
 mod allocations;
+mod authorization_details;
 mod challenge;
 mod claim_headers;
 mod claims;

@@ -4,12 +4,13 @@
 //   PORT  the port on 127.0.0.1; 0 for a free port
 //   APP   origin of the application: redirect URI $APP/auth/callback
 //   API   prefix of the audiences: $API/rs256 and so on
+//   ISSUER   the issuer, if a proxy in front of the provider terminates TLS
 //   DPOP_NONCE   1 to require nonces in DPoP proofs
 //   LOGIN_TTL, REFRESH_TTL   lifetime in seconds of access tokens without audience, after a login and a refresh
 //   TLS_CERTIFICATE, TLS_KEY   PEM; enable endpoints for clients with certificates
 //   TLS_CLIENT_CA              PEM; the CA of these certificates
 //
-// When it listens it prints one line, `READY {"issuer": …, "client_keys": {…}}`: the issuer, and the private
+// When it listens it prints one line, `READY {"issuer": …, "address": …, "client_keys": {…}}`: the issuer, its address, and the private
 // keys of the clients with `private_key_jwt`. All keys are generated at start, so a restart on the same port is a
 // rotation without overlap. It ends with its standard input, so that it does not outlive its test. `gate.mjs`
 // has further controls for tests.
@@ -79,6 +80,11 @@ const signIn = {
   grant_types: ['authorization_code', 'refresh_token'],
   response_types: ['code'],
 };
+const fapi = {
+  id_token_signed_response_alg: 'PS256',
+  require_pushed_authorization_requests: true,
+  dpop_bound_access_tokens: true,
+};
 // A client with refresh tokens (scope `offline_access`) and back-channel logout.
 const lasting = {
   ...signIn,
@@ -103,6 +109,15 @@ const clients = [
     jwks: clientJwks,
     request_object_signing_alg: 'ES256',
     require_signed_request_object: true,
+  }),
+  // FAPI 2.0 Security Profile and Message Signing.
+  byKey('web-fapi', 'ES256', { ...signIn, ...fapi }),
+  byKey('web-fapi-signed', 'ES256', {
+    ...signIn,
+    ...fapi,
+    request_object_signing_alg: 'ES256',
+    require_signed_request_object: true,
+    authorization_signed_response_alg: 'PS256',
   }),
   confidential('web-dpop', 'client_secret_basic', { ...signIn, dpop_bound_access_tokens: true }),
   { client_id: 'web-dpop-public', token_endpoint_auth_method: 'none', dpop_bound_access_tokens: true, ...signIn },
@@ -177,7 +192,8 @@ const listen = (server, port) =>
   new Promise((resolve, reject) => {
     server.once('error', reject).listen(port, '127.0.0.1', () => resolve(server.address().port));
   });
-const issuer = `http://127.0.0.1:${await listen(createServer(receive), Number(PORT))}`;
+const address = `http://127.0.0.1:${await listen(createServer(receive), Number(PORT))}`;
+const { ISSUER: issuer = address } = process.env;
 
 let forCertificates;
 if (TLS_KEY) {
@@ -227,6 +243,7 @@ const provider = new Provider(issuer, {
   ...(forCertificates && {
     discovery: {
       mtls_endpoint_aliases: {
+        pushed_authorization_request_endpoint: `${forCertificates}/request`,
         token_endpoint: `${forCertificates}/token`,
         introspection_endpoint: `${forCertificates}/token/introspection`,
         revocation_endpoint: `${forCertificates}/token/revocation`,
@@ -240,6 +257,10 @@ const provider = new Provider(issuer, {
     introspection: { enabled: true, allowedPolicy: (_, client) => client.clientId.startsWith('rs-') },
     jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
+    fapi: {
+      enabled: true,
+      profile: (_, client) => (client?.clientId.startsWith('web-fapi') ? '2.0' : undefined),
+    },
     pushedAuthorizationRequests: { enabled: true },
     requestObjects: { enabled: true },
     jwtResponseModes: { enabled: true },
@@ -283,7 +304,8 @@ for (const event of ['server_error', 'authorization.error', 'pushed_authorizatio
   });
 }
 gate.watch(provider);
+provider.proxy = issuer !== address;
 handle = provider.callback();
 
 process.stdin.resume().on('end', () => process.exit());
-console.log(`READY ${JSON.stringify({ issuer, client_keys: clientKeys })}`);
+console.log(`READY ${JSON.stringify({ issuer, address, client_keys: clientKeys })}`);

@@ -17,6 +17,8 @@ pub struct Provider {
     child: Child,
     settings: Vec<(&'static str, String)>,
     issuer: String,
+    /// The address that it listens on: the issuer, unless a setting names another one.
+    address: String,
     client_keys: serde_json::Value,
 }
 
@@ -31,6 +33,7 @@ impl Provider {
             child,
             settings,
             issuer: ready["issuer"].as_str().unwrap().to_owned(),
+            address: ready["address"].as_str().unwrap().to_owned(),
             client_keys: ready["client_keys"].clone(),
         }
     }
@@ -52,6 +55,10 @@ impl Provider {
 
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     pub fn authorization_server(&self) -> AuthorizationServer {

@@ -36,6 +36,7 @@ mod principal;
 mod raw_wire;
 mod redemption_cache;
 mod relay;
+mod requested_access;
 mod response_modes;
 mod return_targets;
 mod session_policies;

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -164,6 +166,46 @@ async fn relayed_request(upstream: &Upstream, ask: Ask) -> (Answer, Vec<Received
     let jar = shop.signed_in().await;
     let answer = shop.send(ask.jar(&jar)).await;
     (answer, upstream.received())
+}
+
+/// Each upstream receives the token that is meant for it.
+#[tokio::test]
+async fn an_upstream_receives_the_token_for_its_resource() {
+    let resources = ["https://api.example.com/v1", "https://other.example.com"];
+    let server = server().add_client(client().with_resources(resources));
+    let upstream = Upstream::default();
+    let relay = |resource| {
+        let relay = Relay::new(API).unwrap().with_transport(upstream.clone());
+        relay.with_resource(resource)
+    };
+    let add = |login: LoginLayer, resource: &&str| login.add_resource(resource).unwrap();
+    let app = Router::new()
+        .nest_service("/first", relay(resources[0]))
+        .nest_service("/second", relay(resources[1]))
+        .nest_service("/third", relay("https://unknown.example.com"))
+        .layer(resources.iter().fold(login(&server), add));
+    let shop = Shop { server, app };
+    let mut jar = shop.signed_in().await;
+    for (path, resource) in [("/first/a", resources[0]), ("/second/a", resources[1])] {
+        let answer = shop
+            .send(Ask::new("GET", path).with(&SCRIPT).jar(&jar))
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        jar.take(&answer);
+        let received = upstream.received();
+        let token = received.last().unwrap().headers["authorization"]
+            .to_str()
+            .unwrap();
+        let payload = token.split('.').nth(1).unwrap();
+        let payload = URL_SAFE_NO_PAD.decode(payload).unwrap();
+        let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(payload["aud"], resource);
+    }
+    let answer = shop
+        .send(Ask::new("GET", "/third/a").with(&SCRIPT).jar(&jar))
+        .await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(upstream.received().len(), 2);
 }
 
 /// The token is sent to the API only; method, path, query and body are unchanged.

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tower_oauth::bearer::Policy;
 use tower_oauth::extract::{Principal, PrincipalLayer};
 use tower_oauth::session::{LoginDecision, NewLogin};
@@ -215,7 +216,7 @@ async fn roles_of_the_userinfo_endpoint_are_kept_in_application_data() {
 }
 
 #[tokio::test]
-async fn granted_scopes_are_never_rights_of_a_session() {
+async fn granted_scopes_and_authorization_details_are_never_rights_of_a_session() {
     let server = server();
     let login = login(&server);
     let scoped = || Policy::all("openid").unwrap();
@@ -226,12 +227,18 @@ async fn granted_scopes_are_never_rights_of_a_session() {
         );
         assert!(PrincipalLayer::new(policy).is_err());
     }
+    let detail = || Policy::authorization_detail("payment", |_| true).unwrap();
+    let error = login.required().with_policy(detail()).unwrap_err();
+    assert!(error.to_string().contains("payment"), "{error}");
+    assert!(PrincipalLayer::new(detail()).is_err());
     let session = TestSession::new("alice")
         .with_claim("roles", ["clerk"])
+        .with_claim("authorization_details", json!([{ "type": "payment" }]))
         .create(&login)
         .await;
     assert!(session.scopes().contains("openid"));
     assert!(session.meets(&clerk()) && !session.meets(&scoped()) && !session.meets(&editor()));
+    assert!(!session.meets(&detail()));
     let principal = Principal::<Claims>::Session(session);
     assert!(principal.meets(&clerk()) && !principal.meets(&scoped()));
 }

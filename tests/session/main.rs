@@ -31,6 +31,7 @@ mod memory_store_usage;
 mod model;
 mod redis_store;
 mod refresh;
+mod resources;
 mod sign_out;
 mod store_failures;
 mod stored;

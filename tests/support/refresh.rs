@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use tower_oauth::session::SessionError;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
 use tower_oauth::testing::{
@@ -27,6 +27,7 @@ pub const LIFETIME: Duration = Duration::from_secs(300);
 
 /// An application of two processes, or of one if sessions are in cookies alone.
 pub struct World {
+    configure: fn(LoginLayer) -> LoginLayer,
     pub mode: Mode,
     pub server: TestServer,
     pub store: Switched,
@@ -54,14 +55,24 @@ impl World {
     }
 
     pub fn at(server: TestServer, mode: Mode) -> Self {
+        Self::configured(server, mode, |login| login)
+    }
+
+    pub fn configured(
+        server: TestServer,
+        mode: Mode,
+        configure: fn(LoginLayer) -> LoginLayer,
+    ) -> Self {
         let store = Switched::new(server.clock());
         let kept = Arc::default();
+        let layer = |server, mode, store| configure(layer(server, mode, store));
         let a = shop(&server, layer(&server, mode, &store), &kept);
         let b = match mode {
             Mode::Cookie => a.clone(),
             _ => shop(&server, layer(&server, mode, &store), &kept),
         };
         Self {
+            configure,
             mode,
             server,
             store,
@@ -89,7 +100,7 @@ impl World {
     /// Starts another process with the same keys, and with the store if there is one.
     pub fn another(&self) -> Shop {
         let layer = layer(&self.server, self.mode, &self.store);
-        shop(&self.server, layer, &self.kept)
+        shop(&self.server, (self.configure)(layer), &self.kept)
     }
 
     pub fn clock(&self) -> ManualClock {
@@ -217,6 +228,7 @@ pub fn shop(server: &TestServer, login: LoginLayer, kept: &Arc<Mutex<Vec<Session
         .route("/", get(home))
         .route("/token", get(access_token))
         .route("/renew", get(renew))
+        .route("/token-for", get(access_token_for))
         .route("/scopes", get(scopes))
         .route("/keep", get(keep))
         .layer(login);
@@ -240,6 +252,12 @@ async fn access_token(session: Session) -> (StatusCode, String) {
             .await
             .map(|it| it.expose().to_owned()),
     )
+}
+
+async fn access_token_for(uri: Uri, session: Session) -> (StatusCode, String) {
+    let resource = uri.query().unwrap_or_default();
+    let token = session.access_token_for(resource).await;
+    response_of(token.map(|it| it.expose().to_owned()))
 }
 
 async fn renew(session: Session) -> (StatusCode, String) {

@@ -218,7 +218,12 @@ async fn refreshes_and_revocations_are_repeated_only_with_a_changed_credential()
         let before = server.requests("/token").len();
         let flow = server.flow_of(Client::confidential_post("shop", source));
         server.answer_token_request(status, body);
-        assert!(flow.refresh(&record).await.is_err(), "{name}");
+        assert!(
+            flow.refresh(&record, crate::flow::RefreshTarget::Session)
+                .await
+                .is_err(),
+            "{name}"
+        );
         let requests = &server.forms("/token")[before..];
         assert_eq!(requests.len(), sent, "{name}");
         let value = |at: usize, name: &str| {

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{ISSUER, NOW, Server, sign_in, sign_in_with};
-use crate::flow::RefreshFailure;
+use super::support::{ISSUER, Login, NOW, Server, sign_in, sign_in_with};
+use crate::flow::{RefreshFailure, RefreshTarget, StartRequest};
 use crate::issuer::Client;
 use crate::token::id_token::tests::{change, sign, signing_key};
 
@@ -26,7 +26,7 @@ async fn the_request_contains_only_the_refresh_token_and_client_authentication()
     let server = Server::new();
     let (flow, record) = sign_in(&server).await;
     refresh_with(&server, &json!({}));
-    flow.refresh(&record).await.unwrap();
+    flow.refresh(&record, RefreshTarget::Session).await.unwrap();
     let requests = server.requests("/token");
     assert_eq!(requests.len(), 2);
     let request = &requests[1];
@@ -44,8 +44,8 @@ async fn each_refresh_has_a_new_client_assertion() {
     let (_, record) = sign_in(&server).await;
     let flow = server.flow_of(Client::private_key_jwt("shop", signing_key(3)));
     refresh_with(&server, &json!({}));
-    flow.refresh(&record).await.unwrap();
-    flow.refresh(&record).await.unwrap();
+    flow.refresh(&record, RefreshTarget::Session).await.unwrap();
+    flow.refresh(&record, RefreshTarget::Session).await.unwrap();
     let parameters = server.forms("/token").into_iter().flatten();
     let assertions = parameters.filter(|(name, _)| name == "client_assertion");
     let assertions: Vec<_> = assertions.collect();
@@ -68,7 +68,10 @@ async fn a_failed_refresh_sends_one_request() {
         let server = Server::new();
         let (flow, record) = sign_in(&server).await;
         server.answer_token_request(status, body);
-        let failure = flow.refresh(&record).await.unwrap_err();
+        let failure = flow
+            .refresh(&record, RefreshTarget::Session)
+            .await
+            .unwrap_err();
         assert_eq!(name_of(&failure), expected);
         assert_eq!(server.requests("/token").len(), 2, "{status}");
     }
@@ -87,13 +90,20 @@ async fn a_refresh_without_endpoint_or_refresh_token_sends_no_request() {
         let (_, record) = sign_in(&server).await;
         server.set_metadata(&json!({ "token_endpoint": endpoint }));
         // A new handle that has not fetched the metadata.
-        let failure = server.flow().refresh(&record).await.unwrap_err();
+        let failure = server
+            .flow()
+            .refresh(&record, RefreshTarget::Session)
+            .await
+            .unwrap_err();
         assert_eq!(name_of(&failure), expected);
         assert_eq!(server.requests("/token").len(), 1);
     }
     let server = Server::new();
     let (flow, record) = sign_in_with(&server, &json!({ "refresh_token": null })).await;
-    let failure = flow.refresh(&record).await.unwrap_err();
+    let failure = flow
+        .refresh(&record, RefreshTarget::Session)
+        .await
+        .unwrap_err();
     assert_eq!(name_of(&failure), ("refused", "no_refresh_token"));
     assert_eq!(server.requests("/token").len(), 1);
 }
@@ -112,7 +122,10 @@ async fn retry_after_of_the_response_is_reported() {
         let (flow, record) = sign_in(&server).await;
         server.answer_token_request(status, "");
         server.set_retry_after(field);
-        let failure = flow.refresh(&record).await.unwrap_err();
+        let failure = flow
+            .refresh(&record, RefreshTarget::Session)
+            .await
+            .unwrap_err();
         let expected = seconds.map(Duration::from_secs);
         assert_eq!(
             failure.parts().1.retry_after(),
@@ -152,7 +165,7 @@ async fn omitted_members_keep_their_value_or_use_the_default() {
         assert_eq!(before.refresh_token_expires_at, Some(NOW + 3600));
         refresh_with(&server, &members);
         server.clock.advance(10);
-        let refreshed = flow.refresh(&record).await.unwrap();
+        let refreshed = flow.refresh(&record, RefreshTarget::Session).await.unwrap();
         let after = refreshed.applied_to(&record, 7);
         let tokens = after.tokens();
         assert_eq!(tokens.access_token.expose(), "a2", "{members}");
@@ -197,7 +210,11 @@ async fn a_refresh_keeps_whatever_is_good() {
         let mut members = members;
         members["refresh_token"] = json!("the new one");
         refresh_with(&server, &members);
-        let after = flow.refresh(&record).await.unwrap().applied_to(&record, 1);
+        let after = flow
+            .refresh(&record, RefreshTarget::Session)
+            .await
+            .unwrap()
+            .applied_to(&record, 1);
         let (tokens, before) = (after.tokens(), record.tokens());
         let kept = tokens.refresh_token.as_ref().unwrap();
         assert_eq!(kept.expose(), "the new one", "{members}");
@@ -226,10 +243,18 @@ async fn a_refresh_can_remove_scopes_but_not_add_any() {
         let server = Server::new();
         let (flow, record) = sign_in_with(&server, &json!({ "scope": all })).await;
         refresh_with(&server, &json!({ "scope": scope }));
-        let once = flow.refresh(&record).await.unwrap().applied_to(&record, 1);
+        let once = flow
+            .refresh(&record, RefreshTarget::Session)
+            .await
+            .unwrap()
+            .applied_to(&record, 1);
         assert_eq!(once.tokens().scopes.to_string(), left, "{scope}");
         refresh_with(&server, &json!({ "scope": all }));
-        let twice = flow.refresh(&once).await.unwrap().applied_to(&once, 2);
+        let twice = flow
+            .refresh(&once, RefreshTarget::Session)
+            .await
+            .unwrap()
+            .applied_to(&once, 2);
         let scopes = twice.tokens().scopes.to_string();
         assert_eq!(scopes, left, "{scope}: removed for good");
     }
@@ -284,7 +309,7 @@ async fn a_new_id_token_replaces_the_old_one_and_must_be_of_the_same_user() {
         let id_token = sign(&claims.to_string());
         let members = json!({ "id_token": id_token, "refresh_token": "r2" });
         refresh_with(&server, &members);
-        let outcome = flow.refresh(&record).await;
+        let outcome = flow.refresh(&record, RefreshTarget::Session).await;
         let outcome = outcome.map_err(|failure| name_of(&failure));
         let outcome = outcome.map(|refreshed| {
             let after = refreshed.applied_to(&record, 1);
@@ -294,5 +319,80 @@ async fn a_new_id_token_replaces_the_old_one_and_must_be_of_the_same_user() {
             tokens.id_token.as_ref().unwrap().expose() == id_token
         });
         assert_eq!(outcome, expected, "{changes} {has_keys}");
+    }
+}
+
+/// RFC 8707 §2.2. A session has one refresh token for all resources.
+#[tokio::test]
+async fn each_token_request_has_one_resource() {
+    let server = Server::new();
+    let flow = server.flow().add_resource("urn:a").unwrap();
+    let flow = flow.add_resource("urn:b").unwrap();
+    let login = Login::start_with(&server, flow.clone(), StartRequest::default()).await;
+    login.grant(&json!({}));
+    let record = login.call_back().await.unwrap();
+    refresh_with(
+        &server,
+        &json!({ "access_token": "for-b", "scope": "other" }),
+    );
+    let target = RefreshTarget::Resource("urn:b".into());
+    let record = flow
+        .refresh(&record, target)
+        .await
+        .unwrap()
+        .applied_to(&record, 1);
+    let tokens = record.tokens();
+    let further = tokens.resource_token("urn:b").unwrap();
+    assert_eq!(further.access_token.expose(), "for-b");
+    assert_eq!(further.scopes.to_string(), "other");
+    assert_eq!(tokens.access_token.expose(), "the-access-token");
+    assert_eq!(tokens.scopes.to_string(), "openid");
+    refresh_with(&server, &json!({}));
+    flow.refresh(&record, RefreshTarget::Session).await.unwrap();
+    let all = flow.refresh(&record, RefreshTarget::All).await.unwrap();
+    assert!(!all.applied_to(&record, 2).has_resource_tokens());
+    let requests = server.forms("/token");
+    let resources = requests.iter().map(|form| {
+        let resources = form.iter().filter(|(name, _)| name == "resource");
+        resources.map(|(_, value)| &**value).collect::<Vec<_>>()
+    });
+    let expected = [["urn:a"], ["urn:b"], ["urn:a"], ["urn:a"]];
+    assert_eq!(resources.collect::<Vec<_>>(), expected);
+}
+
+/// RFC 9396 §7: the details of the session are those of the last response that has any.
+#[tokio::test]
+async fn a_refresh_can_change_the_authorization_details() {
+    let server = Server::new();
+    let first = json!({ "authorization_details": [{ "type": "a", "n": 1 }] });
+    let (flow, record) = sign_in_with(&server, &first).await;
+    let mut record = record;
+    for (details, expected) in [
+        (json!(null), r#"[{"n":1,"type":"a"}]"#),
+        (json!([{ "type": "a" }]), r#"[{"type":"a"}]"#),
+        (json!([{ "type": 1 }]), "[]"),
+    ] {
+        refresh_with(&server, &json!({ "authorization_details": details }));
+        let refreshed = flow.refresh(&record, RefreshTarget::Session).await.unwrap();
+        record = refreshed.applied_to(&record, record.generation() + 1);
+        assert_eq!(record.tokens().authorization_details.to_json(), expected);
+    }
+}
+
+/// RFC 8707 §2.
+#[tokio::test]
+async fn invalid_target_names_the_resource_and_says_nothing_about_the_refresh_token() {
+    let server = Server::new();
+    let (_, record) = sign_in(&server).await;
+    let flow = server.flow().add_resource("urn:a").unwrap();
+    server.answer_token_request(400, r#"{"error":"invalid_target"}"#);
+    for (target, resource) in [
+        (RefreshTarget::Session, "urn:a"),
+        (RefreshTarget::Resource("urn:b".into()), "urn:b"),
+    ] {
+        let failure = flow.refresh(&record, target).await.unwrap_err();
+        assert_eq!(name_of(&failure), ("misconfigured", "resource_refused"));
+        let text = failure.parts().1.to_string();
+        assert!(text.contains(resource), "{text}");
     }
 }

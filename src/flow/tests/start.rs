@@ -72,6 +72,8 @@ async fn parameters_of_the_request_are_sent_and_kept_in_the_transaction() {
         ui_locales: Some("de en".into()),
         acr_values: Some("gold".into()),
         max_age: Some(0),
+        authorization_details: None,
+        requested_claims: None,
         replaces: None,
         ..StartRequest::default()
     };

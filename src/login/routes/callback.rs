@@ -346,6 +346,7 @@ mod tests {
             silent: true,
             max_age: None,
             acr_values: None,
+            claims: Default::default(),
         };
         let name = login.slot.name(cookies.login_tag());
         let sealed = cookies.seal(Purpose::Transaction, &name, &transaction.to_bytes());

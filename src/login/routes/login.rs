@@ -19,8 +19,9 @@ use crate::login::sealed_request::{MAX_SEALED, OpenError, SealedRequest};
 use crate::login::settings::{LOGIN_REQUEST, Settings};
 use crate::login::transactions::LoginCookies;
 use crate::login::{events, transactions};
-use crate::protocol::form;
+use crate::protocol::requested_claims::RequestedClaims;
 use crate::protocol::return_to::MAX_RETURN_TO;
+use crate::protocol::{AuthorizationDetails, form};
 use crate::record::{SessionId, SessionRef};
 
 pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
@@ -173,8 +174,11 @@ impl AskedLogin {
                 ui_locales: request.ui_locales,
                 acr_values: request.acr_values,
                 max_age: request.max_age,
-                claims: request.claims,
-                authorization_details: request.authorization_details,
+                requested_claims: parsed(request.claims.as_deref(), RequestedClaims::from_json)?,
+                authorization_details: parsed(
+                    request.authorization_details.as_deref(),
+                    AuthorizationDetails::from_json,
+                )?,
                 replaces: None,
             };
             return Ok(Self {
@@ -218,6 +222,15 @@ fn single<'a>(
         (Some(_), Some(_)) => Err(bad_parameter("repeated_parameter")),
         (value, _) => Ok(value.map(|(_, value)| value.as_str())),
     }
+}
+
+/// Parses JSON that was checked before it was sealed.
+fn parsed<T>(
+    text: Option<&str>,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, LoginRefusal> {
+    let parsed = text.map(|text| parse(text).ok_or_else(|| unusable(OpenError::Unreadable)));
+    parsed.transpose()
 }
 
 fn unusable(error: OpenError) -> LoginRefusal {

@@ -43,6 +43,7 @@ pub struct Metadata {
     pushed_authorization_request_endpoint: Option<String>,
     code_challenge_methods_supported: Option<Vec<String>>,
     prompt_values_supported: Option<Vec<String>>,
+    authorization_details_types_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
     revocation_endpoint_auth_methods_supported: Option<Vec<String>>,
@@ -115,6 +116,8 @@ impl Metadata {
             pushed_authorization_request_endpoint: reader.text(PUSHED_REQUEST_ENDPOINT),
             code_challenge_methods_supported: reader.list(CHALLENGE_METHODS),
             prompt_values_supported: reader.list("prompt_values_supported"),
+            authorization_details_types_supported: reader
+                .list("authorization_details_types_supported"),
             token_endpoint_auth_methods_supported: reader
                 .list(ServerEndpoint::Token.auth_methods_name()),
             introspection_endpoint_auth_methods_supported: reader
@@ -279,6 +282,11 @@ impl Metadata {
     /// Returns `id_token_signing_alg_values_supported`, or `None` if it is absent or no list of strings.
     pub fn id_token_signing_alg_values_supported(&self) -> Option<&[String]> {
         self.id_token_signing_alg_values_supported.as_deref()
+    }
+
+    /// Returns `authorization_details_types_supported` (RFC 9396 §10), or `None` if it is absent.
+    pub fn authorization_details_types_supported(&self) -> Option<&[String]> {
+        self.authorization_details_types_supported.as_deref()
     }
 
     /// Returns `prompt_values_supported`, or `None` if it is absent.

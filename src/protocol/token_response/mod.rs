@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::authorization_details::{AuthorizationDetails, MEMBER as AUTHORIZATION_DETAILS};
 use super::credentials::Scheme;
 use super::json::{Json, Object, parse_object};
 use super::limits::MAX_RECEIVED_TOKEN;
@@ -31,6 +32,8 @@ pub(crate) struct TokenResponse<T = AccessToken> {
     /// Lifetime in seconds from the time of the response; `None` if it is unknown or unlimited.
     pub(crate) refresh_expires_in: Option<u64>,
     pub(crate) id_token: Option<IdToken>,
+    /// What was granted (RFC 9396 §7). `None` if the response does not say.
+    pub(crate) authorization_details: Option<AuthorizationDetails>,
     /// The names of the malformed members that are not used.
     pub(crate) ignored: Vec<&'static str>,
 }
@@ -74,7 +77,7 @@ impl TokenResponse {
         scheme: Scheme,
     ) -> Result<Self, TokenResponseError> {
         let object = successful(status, body)?;
-        let mut tokens = TokenResponse::read(&object);
+        let mut tokens = TokenResponse::read(&object, body);
         // RFC 6749 §7.1: a client must not use a token whose type it does not understand. RFC 9449 §5: nor one of
         // another type than the one it asked for.
         if !has_type(&object, scheme)? {
@@ -105,7 +108,7 @@ impl TokenResponse<Option<AccessToken>> {
         scheme: Scheme,
     ) -> Result<Self, TokenResponseError> {
         let object = successful(status, body)?;
-        let mut tokens = Self::read(&object);
+        let mut tokens = Self::read(&object, body);
         if !has_type(&object, scheme)? {
             tokens.access_token = None;
             tokens.ignored.push("token_type");
@@ -116,7 +119,7 @@ impl TokenResponse<Option<AccessToken>> {
         Ok(tokens)
     }
 
-    fn read(object: &Object<'_>) -> Self {
+    fn read(object: &Object<'_>, body: &[u8]) -> Self {
         let mut ignored = Vec::new();
         let mut token = |name, limit| {
             let value = object.value(name)?;
@@ -143,6 +146,13 @@ impl TokenResponse<Option<AccessToken>> {
             }
             scope
         });
+        let mut authorization_details = None;
+        if object.value(AUTHORIZATION_DETAILS).is_some() {
+            authorization_details = AuthorizationDetails::of_document(body).unwrap_or_else(|_| {
+                ignored.push(AUTHORIZATION_DETAILS);
+                Some(AuthorizationDetails::default())
+            });
+        }
         Self {
             access_token,
             expires_in,
@@ -150,6 +160,7 @@ impl TokenResponse<Option<AccessToken>> {
             refresh_token,
             refresh_expires_in: refresh_expires_in(object),
             id_token,
+            authorization_details,
             ignored,
         }
     }
@@ -162,6 +173,7 @@ impl TokenResponse<Option<AccessToken>> {
             refresh_token: self.refresh_token,
             refresh_expires_in: self.refresh_expires_in,
             id_token: self.id_token,
+            authorization_details: self.authorization_details,
             ignored: self.ignored,
         }
     }

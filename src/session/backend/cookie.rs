@@ -127,8 +127,9 @@ pub(super) fn max_app_data(record: &SessionRecord, bytes: usize) -> usize {
     if bytes > MAX_APP_DATA {
         return MAX_APP_DATA;
     }
-    // The raw ID token is dropped first if the cookie is too large.
-    let length = record.clone().without_id_token().to_bytes().len();
+    // If the cookie is too large, the tokens for further resources and the raw ID token are dropped first.
+    let short = record.clone().without_resource_tokens().without_id_token();
+    let length = short.to_bytes().len();
     let surplus = sealed_len(1 + length).saturating_sub(MAX_COOKIE_BYTES - NAMES_ALLOWANCE);
     match surplus {
         0 => MAX_APP_DATA,
@@ -137,8 +138,17 @@ pub(super) fn max_app_data(record: &SessionRecord, bytes: usize) -> usize {
 }
 
 fn with_latest(manager: &SessionManager, loaded: LoadedSession) -> LoadedSession {
-    match manager.local.latest.of(loaded.record()) {
+    let latest = &manager.local.latest;
+    let loaded = match latest.of(loaded.record()) {
         Some(newer) => loaded.with_record(newer),
+        None => loaded,
+    };
+    if manager.flow.resources().is_empty() {
+        return loaded;
+    }
+    // The cookie may have been too small for the tokens of further resources.
+    match latest.completing(loaded.record()) {
+        Some(complete) => loaded.completed(complete),
         None => loaded,
     }
 }

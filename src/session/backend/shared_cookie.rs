@@ -77,7 +77,11 @@ fn read(manager: &SessionManager, loaded: &LoadedSession, entry: &Record) -> Ope
     let record = loaded.record();
     let newest = match manager.unseal(Purpose::Successor, None, record.id(), sealed.to_vec()) {
         Ok(newer) if newer.is_ahead_of(record) => loaded.with_record(record.merged(&newer)),
-        Ok(_) => loaded.clone(),
+        // The cookie may have been too small for the tokens of further resources.
+        Ok(same) => match record.completed_by(&same) {
+            Some(complete) => loaded.completed(complete),
+            None => loaded.clone(),
+        },
         Err(reason) => {
             events::record_unreadable("cookie", reason);
             return OpenedSession::Unreadable;

@@ -49,16 +49,16 @@ impl SessionManager {
     pub(super) async fn run_refresh(
         &self,
         loaded: LoadedSession,
-        mode: RefreshMode,
+        mode: &RefreshMode,
     ) -> RefreshResult {
         let (loaded, lease) = match self.acquire_lease(loaded, mode).await? {
             LeaseOutcome::Done(newest) => return Ok(newest),
             LeaseOutcome::Acquired(loaded, lease) => (loaded, lease),
         };
         let Some(mut lease) = lease else {
-            return self.send_refresh_request(&loaded, 0).await.0;
+            return self.send_refresh_request(&loaded, mode, 0).await.0;
         };
-        let work = self.send_refresh_request(&loaded, lease.fence());
+        let work = self.send_refresh_request(&loaded, mode, lease.fence());
         let (outcome, token_use) = lease.renew_while(work).await;
         // The authorization server may still process a request whose response was lost. No process sends the
         // refresh token again until the lease has expired.
@@ -72,7 +72,7 @@ impl SessionManager {
     async fn acquire_lease(
         &self,
         mut loaded: LoadedSession,
-        mode: RefreshMode,
+        mode: &RefreshMode,
     ) -> Result<LeaseOutcome, SessionError> {
         let base = loaded.record().generation();
         let clock = self.flow.clock();
@@ -129,7 +129,7 @@ impl SessionManager {
         &self,
         loaded: &LoadedSession,
         base: u64,
-        mode: RefreshMode,
+        mode: &RefreshMode,
     ) -> Result<(LoadedSession, bool), SessionError> {
         let now = self.time();
         let newest = self.newest(loaded, &now).await?;
@@ -142,13 +142,17 @@ impl SessionManager {
             return Err(SessionError::Ended);
         }
         if !can_refresh(record, &now) {
-            return Err(SessionError::AccessTokenExpired);
+            let needs_one = mode.resource().is_some() && record.tokens().refresh_token.is_none();
+            return Err(match needs_one {
+                true => SessionError::NoRefreshToken,
+                false => SessionError::AccessTokenExpired,
+            });
         }
         // Without room for the result, a rotated refresh token would be lost.
         if !self.has_room_for(record) {
             return Err(SessionError::busy(TOO_MANY));
         }
-        match refreshes.active_failure(record.id(), now.monotonic()) {
+        match self.active_failure(record, mode, now.monotonic()) {
             Some(failure) => Err(failure),
             None => Ok((newest, false)),
         }
@@ -158,10 +162,11 @@ impl SessionManager {
     async fn send_refresh_request(
         &self,
         loaded: &LoadedSession,
+        mode: &RefreshMode,
         fence: u64,
     ) -> (RefreshResult, TokenUse) {
         let record = loaded.record();
-        let failure = match self.flow.refresh(record).await {
+        let failure = match self.flow.refresh(record, mode.target()).await {
             Ok(new) if new.access_token.is_none() => {
                 return (
                     self.keep_refresh_token(loaded, new, fence).await,
@@ -170,7 +175,10 @@ impl SessionManager {
             }
             Ok(new) => {
                 let now = self.flow.clock().monotonic();
-                self.local.refreshes.record_success(record.id(), now);
+                let resource = self.resource_of(mode);
+                self.local
+                    .refreshes
+                    .record_success(record.id(), resource, now);
                 let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
                 let mut saved = self.save_tokens(loaded.clone(), new, fence).await;
                 if let Ok(newest) = saved {
@@ -189,11 +197,19 @@ impl SessionManager {
                 events::refresh_tokens_rejected(&error);
                 self.end_after_refresh(loaded).await
             }
+            RefreshFailure::Misconfigured(error) if error.is_about_resource() => {
+                Refresh::Misconfigured.count();
+                events::resource_refused(&error);
+                let retry_after = Duration::ZERO;
+                let failure = SessionError::Refused { error, retry_after };
+                // The other tokens of the session can be refreshed.
+                self.back_off(record, self.resource_of(mode), failure)
+            }
             RefreshFailure::Misconfigured(error) => {
                 Refresh::Misconfigured.count();
                 events::refresh_misconfigured(&error);
                 let retry_after = Duration::ZERO;
-                self.back_off(record, SessionError::Refused { error, retry_after })
+                self.back_off(record, None, SessionError::Refused { error, retry_after })
             }
             RefreshFailure::Unexplained(error) if self.confirms_rejection(record) => {
                 self.refresh_token_rejected(loaded, &error).await
@@ -202,13 +218,13 @@ impl SessionManager {
                 Refresh::Unavailable.count();
                 events::refresh_failed(&error);
                 let retry_after = error.retry_after().unwrap_or_default();
-                self.back_off(record, unavailable(&error, retry_after))
+                self.back_off(record, None, unavailable(&error, retry_after))
             }
             RefreshFailure::Unclear(error) => {
                 Refresh::Unclear.count();
                 events::refresh_failed(&error);
                 let retry_after = error.retry_after().unwrap_or_default().max(LEASE_TTL);
-                let outcome = self.back_off(record, unavailable(&error, retry_after));
+                let outcome = self.back_off(record, None, unavailable(&error, retry_after));
                 return (outcome, TokenUse::Unknown);
             }
         };
@@ -220,9 +236,16 @@ impl SessionManager {
         self.local.refreshes.confirms_rejection(*record.id(), now)
     }
 
-    fn back_off(&self, record: &SessionRecord, failure: SessionError) -> RefreshResult {
+    /// Delays the next refresh of the session, or only that of the token for `resource`.
+    fn back_off(
+        &self,
+        record: &SessionRecord,
+        resource: Option<&str>,
+        failure: SessionError,
+    ) -> RefreshResult {
         let (now, refreshes) = (self.flow.clock().monotonic(), &self.local.refreshes);
-        Err(refreshes.record_failure(*record.id(), failure, now, self.random()))
+        let random = self.random();
+        Err(refreshes.record_failure(record.id(), resource, failure, now, random))
     }
 
     /// Saves a rotated refresh token that arrived without a usable access token, so that the next attempt sends the new
@@ -237,7 +260,7 @@ impl SessionManager {
         let saved = self.save_tokens(loaded.clone(), new, fence).await?;
         let error = FlowError::no_access_token();
         events::refresh_failed(&error);
-        self.back_off(saved.record(), unavailable(&error, Duration::ZERO))
+        self.back_off(saved.record(), None, unavailable(&error, Duration::ZERO))
     }
 
     /// Saves the new tokens. No caller receives them before that, since unsaved rotated tokens can be lost.

@@ -21,24 +21,51 @@ use super::hooks::{EndReason, RefreshAction, RefreshedSession};
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use crate::clock::within;
+use crate::flow::RefreshTarget;
 use crate::protocol::Claims;
-use crate::record::SessionRecord;
+use crate::record::{SessionRecord, TokenTimes};
 
 /// When a refresh is required.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum RefreshMode {
     /// The access token expires soon.
-    Proactive,
-    /// The access token has expired.
-    IfExpired,
+    Proactive(TokenOf),
+    /// The access token has expired, or there is none yet.
+    IfExpired(TokenOf),
     /// Always, unless the tokens are newer than those of the caller: an API has rejected them.
     Forced,
 }
 
+/// A further resource, or `None` for the access token of the session.
+type TokenOf = Option<Arc<str>>;
+
+impl RefreshMode {
+    fn resource(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Proactive(resource) | Self::IfExpired(resource) => resource.as_ref(),
+            Self::Forced => None,
+        }
+    }
+
+    fn target(&self) -> RefreshTarget {
+        match (self, self.resource()) {
+            (Self::Forced, _) => RefreshTarget::All,
+            (_, Some(resource)) => RefreshTarget::Resource(Arc::clone(resource)),
+            (_, None) => RefreshTarget::Session,
+        }
+    }
+}
+
 impl SessionManager {
-    /// Returns the session with a valid access token, refreshing it if it has expired.
-    pub(super) async fn refresh_if_expired(&self, loaded: &LoadedSession) -> RefreshResult {
-        self.join_refresh(loaded, RefreshMode::IfExpired).await
+    /// Returns the session with a valid access token, refreshing it if it has expired: that of a further resource, or
+    /// that of the session.
+    pub(super) async fn refresh_if_expired(
+        &self,
+        loaded: &LoadedSession,
+        resource: Option<&Arc<str>>,
+    ) -> RefreshResult {
+        let mode = RefreshMode::IfExpired(resource.cloned());
+        self.join_refresh(loaded, mode).await
     }
 
     /// Returns the session with other tokens than those of `loaded`.
@@ -51,25 +78,44 @@ impl SessionManager {
     pub(super) fn refresh_proactively(
         &self,
         loaded: &LoadedSession,
+        resource: Option<&Arc<str>>,
         now: &SessionTime,
     ) -> Option<RefreshWaiter> {
         let record = loaded.record();
         let refreshes = &self.local.refreshes;
+        let mode = RefreshMode::Proactive(resource.cloned());
         let is_delayed = || {
-            let failure = refreshes.active_failure(record.id(), now.monotonic());
+            let failure = self.active_failure(record, &mode, now.monotonic());
             refreshes.is_rejected(record) || failure.is_some()
         };
-        if !needs_refresh(record, record.generation(), RefreshMode::Proactive, now) || is_delayed()
-        {
+        if !needs_refresh(record, record.generation(), &mode, now) || is_delayed() {
             return None;
         }
-        self.join(loaded, RefreshMode::Proactive).ok()
+        self.join(loaded, &mode).ok()
     }
 
     /// Reports whether a session in a cookie has ended because its access token has expired and its refresh
     /// token was rejected.
     pub(super) fn is_refresh_rejected(&self, record: &SessionRecord, now: &SessionTime) -> bool {
-        !has_valid_token(record, now) && self.local.refreshes.is_rejected(record)
+        !has_valid_token(record, None, now) && self.local.refreshes.is_rejected(record)
+    }
+
+    /// Returns the last failure of a refresh of the session, or of this token, if the next attempt is not due yet.
+    fn active_failure(
+        &self,
+        record: &SessionRecord,
+        mode: &RefreshMode,
+        now: Duration,
+    ) -> Option<SessionError> {
+        let refreshes = &self.local.refreshes;
+        let of = |resource| refreshes.active_failure(record.id(), resource, now);
+        of(None).or_else(|| of(Some(self.resource_of(mode)?)))
+    }
+
+    /// Returns the resource that a refresh requests a token for.
+    fn resource_of<'a>(&'a self, mode: &'a RefreshMode) -> Option<&'a str> {
+        let resource = mode.resource().map(|resource| &**resource);
+        resource.or_else(|| self.flow.main_resource())
     }
 
     /// Waits for at most `limit` until no refresh is in progress in this process. Reports whether that was
@@ -81,15 +127,27 @@ impl SessionManager {
     }
 
     async fn join_refresh(&self, loaded: &LoadedSession, mode: RefreshMode) -> RefreshResult {
+        let mut attempts = 0;
         loop {
-            let waiter = self.join(loaded, mode)?;
+            let waiter = self.join(loaded, &mode)?;
             let has_started = waiter.has_started();
             let outcome = within(&**self.flow.clock(), REFRESH_TIMEOUT, waiter.outcome()).await;
             let outcome = outcome.ok_or_else(|| SessionError::busy("the refresh timed out"))?;
-            let newest = outcome.ok_or_else(|| SessionError::busy("the refresh was aborted"))??;
+            let newest = match outcome {
+                None => return Err(SessionError::busy("the refresh was aborted")),
+                // The attempt of another caller, perhaps for another token.
+                Some(Err(error)) if !has_started && error.is_about_one_token() => continue,
+                Some(result) => result?,
+            };
             // An attempt that another caller started may have required no refresh for its mode.
             let base = loaded.record().generation();
-            if has_started || !needs_refresh(newest.record(), base, mode, &self.time()) {
+            // The tokens of a process that took over the lease may lack the one that this attempt received.
+            attempts += u32::from(has_started);
+            let is_last = match mode.resource() {
+                None => has_started,
+                Some(_) => attempts == MAX_ATTEMPTS,
+            };
+            if is_last || !needs_refresh(newest.record(), base, &mode, &self.time()) {
                 return Ok(newest);
             }
         }
@@ -98,15 +156,15 @@ impl SessionManager {
     fn join(
         &self,
         loaded: &LoadedSession,
-        mode: RefreshMode,
+        mode: &RefreshMode,
     ) -> Result<RefreshWaiter, SessionError> {
         let attempts = &self.local.refreshes.attempts;
         attempts.join(*loaded.record().id(), |attempt| {
             if attempt.in_progress() >= MAX_IN_PROGRESS {
                 return Err(SessionError::busy(TOO_MANY));
             }
-            let (manager, loaded) = (self.clone(), loaded.clone());
-            Ok(async move { manager.run_refresh(loaded, mode).await })
+            let (manager, loaded, mode) = (self.clone(), loaded.clone(), mode.clone());
+            Ok(async move { manager.run_refresh(loaded, &mode).await })
         })
     }
 
@@ -158,17 +216,26 @@ impl SessionManager {
 }
 
 /// Reports whether this record needs a refresh, for a caller with tokens of generation `base`.
-fn needs_refresh(record: &SessionRecord, base: u64, mode: RefreshMode, now: &SessionTime) -> bool {
+fn needs_refresh(record: &SessionRecord, base: u64, mode: &RefreshMode, now: &SessionTime) -> bool {
     match mode {
-        RefreshMode::Proactive => can_refresh(record, now) && now.wall() >= due_at(record, now),
-        RefreshMode::IfExpired => !has_valid_token(record, now),
+        RefreshMode::Proactive(resource) => {
+            let times = record.tokens().times(resource.as_deref());
+            let is_due = |times| now.wall() >= due_at(record, times, now);
+            can_refresh(record, now) && times.is_some_and(is_due)
+        }
+        RefreshMode::IfExpired(resource) => !has_valid_token(record, resource.as_deref(), now),
         RefreshMode::Forced => record.generation() <= base,
     }
 }
 
-/// Reports whether the access token has not expired.
-pub(super) fn has_valid_token(record: &SessionRecord, now: &SessionTime) -> bool {
-    now.wall() < token_ends_at(record, now)
+/// Reports whether there is an access token for this resource, or for the session, that has not expired.
+pub(super) fn has_valid_token(
+    record: &SessionRecord,
+    resource: Option<&str>,
+    now: &SessionTime,
+) -> bool {
+    let times = record.tokens().times(resource);
+    times.is_some_and(|times| now.wall() < token_ends_at(times, now))
 }
 
 fn can_refresh(record: &SessionRecord, now: &SessionTime) -> bool {
@@ -179,19 +246,16 @@ fn can_refresh(record: &SessionRecord, now: &SessionTime) -> bool {
 
 /// Returns the time of the proactive refresh: at most half the lifetime of the token before its expiry,
 /// so that a short-lived token is not refreshed on each request.
-fn due_at(record: &SessionRecord, now: &SessionTime) -> i64 {
-    let tokens = record.tokens();
-    let since = tokens.access_token_since;
-    let life = tokens.access_token_expires_at.saturating_sub(since);
+fn due_at(record: &SessionRecord, times: TokenTimes, now: &SessionTime) -> i64 {
+    let life = times.expires_at.saturating_sub(times.since);
     let ahead = (REFRESH_WINDOW - jitter(record)).min(life / 2).max(0);
-    token_ends_at(record, now).saturating_sub(ahead)
+    token_ends_at(times, now).saturating_sub(ahead)
 }
 
 /// Returns the expiry of the access token, adjusted for a wall clock that was set back.
-fn token_ends_at(record: &SessionRecord, now: &SessionTime) -> i64 {
-    let tokens = record.tokens();
-    let lost = now.rolled_back_since(tokens.access_token_since);
-    tokens.access_token_expires_at.saturating_sub(lost)
+fn token_ends_at(times: TokenTimes, now: &SessionTime) -> i64 {
+    let lost = now.rolled_back_since(times.since);
+    times.expires_at.saturating_sub(lost)
 }
 
 fn jitter(record: &SessionRecord) -> i64 {
@@ -202,6 +266,9 @@ fn jitter(record: &SessionRecord) -> i64 {
 
 /// How long a caller waits for a refresh. The attempt continues after that.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often a caller starts a refresh for the token of a further resource.
+const MAX_ATTEMPTS: u32 = 2;
 
 /// The maximum number of attempts in progress, each with a task and a record. Further callers get an error
 /// and retry later.

@@ -1,5 +1,6 @@
 //! The refreshes of this process: those in progress, and what follows from those that failed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::expiring_map::ExpiringMap;
@@ -18,8 +19,8 @@ pub(in crate::session) type RefreshWaiter = Waiter<RefreshResult>;
 pub(in crate::session) struct Refreshes {
     /// One attempt for each session.
     pub(in crate::session) attempts: SingleFlight<SessionId, RefreshResult>,
-    /// Refreshes that failed, delayed with exponential back-off and jitter.
-    failed: RwLock<ExpiringMap<SessionId, FailedRefresh, ()>>,
+    /// Refreshes that failed, of a session or of one of its tokens, delayed with exponential back-off and jitter.
+    failed: RwLock<ExpiringMap<FailureKey, FailedRefresh, ()>>,
     /// Sessions whose refresh token was rejected, with the generation of their tokens. A cookie of the same
     /// session with newer tokens is not affected.
     rejected: RwLock<ExpiringMap<SessionId, u64, ()>>,
@@ -30,6 +31,9 @@ pub(in crate::session) struct Refreshes {
     /// Whether the warning about rotation without a store has been logged: the reason is the same for all sessions.
     pub(in crate::session) rotation_warning: LogOnce,
 }
+
+/// A session, and the resource if only its token cannot be refreshed.
+type FailureKey = (SessionId, Option<Arc<str>>);
 
 #[derive(Debug)]
 struct FailedRefresh {
@@ -57,10 +61,11 @@ impl Refreshes {
     pub(in crate::session) fn active_failure(
         &self,
         id: &SessionId,
+        resource: Option<&str>,
         now: Duration,
     ) -> Option<SessionError> {
         let failures = self.failed.read();
-        let failed = failures.get(id)?;
+        let failed = failures.get(&key(id, resource))?;
         let left = failed.until.checked_sub(now).filter(|left| !left.is_zero());
         left.map(|left| failed.error.clone().with_retry_after(left))
     }
@@ -68,13 +73,14 @@ impl Refreshes {
     /// Records a failure and returns it with the delay, which is at least its `retry_after`.
     pub(in crate::session) fn record_failure(
         &self,
-        id: SessionId,
+        id: &SessionId,
+        resource: Option<&str>,
         error: SessionError,
         now: Duration,
         random: Random,
     ) -> SessionError {
-        let mut failures = self.failed.write();
-        let times = failures.get(&id).map_or(0, |failed| failed.times);
+        let (key, mut failures) = (key(id, resource), self.failed.write());
+        let times = failures.get(&key).map_or(0, |failed| failed.times);
         let at_least = error.retry_after().min(MAX_RETRY_AFTER);
         let delay = delay_after(times, random.fraction()).max(at_least);
         let failed = FailedRefresh {
@@ -82,12 +88,21 @@ impl Refreshes {
             until: now.saturating_add(delay),
             error: error.clone(),
         };
-        failures.insert(id, failed, ());
+        failures.insert(key, failed, ());
         error.with_retry_after(delay)
     }
 
-    pub(in crate::session) fn record_success(&self, id: &SessionId, now: Duration) {
-        self.failed.write().remove(id);
+    /// Records that the token for this resource was refreshed.
+    pub(in crate::session) fn record_success(
+        &self,
+        id: &SessionId,
+        resource: Option<&str>,
+        now: Duration,
+    ) {
+        let mut failed = self.failed.write();
+        failed.remove(&key(id, None));
+        failed.remove(&key(id, resource));
+        drop(failed);
         self.unexplained.lock().remove(id);
         *self.last_success.lock() = now;
     }
@@ -114,6 +129,10 @@ impl Refreshes {
     pub(in crate::session) fn is_rejected(&self, record: &SessionRecord) -> bool {
         self.rejected.read().get(record.id()) == Some(&record.generation())
     }
+}
+
+fn key(id: &SessionId, resource: Option<&str>) -> FailureKey {
+    (*id, resource.map(Arc::from))
 }
 
 /// Returns 1, 2, 4 … 60 seconds, each shortened by up to a quarter: after an outage the sessions do not retry
@@ -162,21 +181,37 @@ mod tests {
         let fail = |id, retry_after, now| {
             let random = Random::system();
             let failure = SessionError::busy("").with_retry_after(retry_after);
-            failures.record_failure(id, failure, now, random)
+            failures.record_failure(&id, None, failure, now, random)
         };
-        assert!(failures.active_failure(&id(1), Duration::ZERO).is_none());
+        assert!(
+            failures
+                .active_failure(&id(1), None, Duration::ZERO)
+                .is_none()
+        );
         fail(id(1), Duration::ZERO, Duration::ZERO);
-        assert!(failures.active_failure(&id(1), second / 2).is_some());
-        assert!(failures.active_failure(&id(1), second).is_none());
-        assert!(failures.active_failure(&id(2), second / 2).is_none());
+        assert!(failures.active_failure(&id(1), None, second / 2).is_some());
+        assert!(failures.active_failure(&id(1), None, second).is_none());
+        assert!(failures.active_failure(&id(2), None, second / 2).is_none());
         fail(id(1), 30 * second, second);
-        assert!(failures.active_failure(&id(1), 30 * second).is_some());
-        assert!(failures.active_failure(&id(1), 31 * second).is_none());
+        assert!(failures.active_failure(&id(1), None, 30 * second).is_some());
+        assert!(failures.active_failure(&id(1), None, 31 * second).is_none());
         fail(id(1), 86_400 * second, 31 * second);
-        assert!(failures.active_failure(&id(1), 630 * second).is_some());
-        assert!(failures.active_failure(&id(1), 631 * second).is_none());
-        failures.record_success(&id(1), second);
+        assert!(
+            failures
+                .active_failure(&id(1), None, 630 * second)
+                .is_some()
+        );
+        assert!(
+            failures
+                .active_failure(&id(1), None, 631 * second)
+                .is_none()
+        );
+        failures.record_success(&id(1), None, second);
         fail(id(1), Duration::ZERO, 700 * second);
-        assert!(failures.active_failure(&id(1), 701 * second).is_none());
+        assert!(
+            failures
+                .active_failure(&id(1), None, 701 * second)
+                .is_none()
+        );
     }
 }

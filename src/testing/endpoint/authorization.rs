@@ -151,6 +151,7 @@ pub(super) fn respond_code(
         nonce: request.nonce.clone(),
         dpop_jkt: request.dpop_jkt.clone(),
         bound_key: None,
+        access: request.access.clone(),
     };
     let now = server.clock().monotonic();
     let code = state

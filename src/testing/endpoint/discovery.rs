@@ -51,7 +51,7 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         "backchannel_logout_session_supported": true,
         "frontchannel_logout_supported": true,
         "frontchannel_logout_session_supported": true,
-        "claims_parameter_supported": false,
+        "claims_parameter_supported": true,
         "request_parameter_supported": server.state().features.signed != Support::Off,
         // The default is true (Discovery §3).
         "request_uri_parameter_supported": false,
@@ -62,6 +62,9 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         if server.state().fapi2 {
             fapi2::restrict(document);
         }
+    }
+    if let Some(rules) = &server.state().detail_rules {
+        document["authorization_details_types_supported"] = rules.types().into();
     }
     respond::json(StatusCode::OK, &document)
 }

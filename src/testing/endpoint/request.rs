@@ -1,6 +1,7 @@
 //! Validation of authorization requests, before any page is shown (RFC 6749 §4.1.1, RFC 7636 §4.3,
 //! OpenID Connect Core §3.1.2.1).
 
+use super::super::granted_access::GrantedAccess;
 use super::super::parameters::RequestParameters;
 use super::super::registry::{GrantType, TestClient};
 use super::super::server::ServerState;
@@ -18,6 +19,7 @@ pub(in crate::testing) struct ValidatedRequest {
     pub(super) response_mode: ResponseMode,
     pub(super) nonce: Option<String>,
     pub(super) dpop_jkt: Option<String>,
+    pub(super) access: GrantedAccess,
     pub(super) challenge: String,
     pub(super) prompt: Prompt,
     /// In seconds.
@@ -120,6 +122,7 @@ impl ValidatedRequest {
             response_mode: recipient.mode,
             nonce: parameters.value("nonce").map(str::to_owned),
             dpop_jkt: parameters.value("dpop_jkt").map(str::to_owned),
+            access: GrantedAccess::of_request(parameters, state, client)?,
             challenge: check_challenge(parameters)?,
             prompt: check_prompt(parameters)?,
             max_age: check_max_age(parameters)?,

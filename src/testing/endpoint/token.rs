@@ -5,6 +5,7 @@ use http::{Request, Response, StatusCode};
 
 use super::super::fapi2;
 use super::super::fault::Kind;
+use super::super::granted_access::GrantedAccess;
 use super::super::grants::IssuedGrant;
 use super::super::parameters::RequestParameters;
 use super::super::registry::{GrantType, TestClient};
@@ -90,7 +91,7 @@ fn redeem_code(
     if grant.dpop_jkt.is_some() && grant.dpop_jkt.as_deref() != thumbprint {
         return Err(INVALID_GRANT);
     }
-    let scopes = grant.scopes.clone();
+    let (scopes, audience) = (grant.scopes.clone(), grant.access.audience(form)?);
     // RFC 9449 §5: refresh tokens of public clients are bound to the key.
     if client.is_public() {
         state.grants.bind(id, thumbprint);
@@ -98,6 +99,7 @@ fn redeem_code(
     Ok(GrantedRequest {
         id,
         scopes,
+        audience,
         is_refresh: false,
     })
 }
@@ -121,7 +123,7 @@ fn refresh(
     if grant.bound_key.is_some() && grant.bound_key.as_deref() != thumbprint {
         return Err(INVALID_GRANT);
     }
-    let granted = grant.scopes.clone();
+    let (granted, audience) = (grant.scopes.clone(), grant.access.audience(form)?);
     // RFC 6749 §6: a refresh can reduce the scopes, not extend them.
     let mut scopes = requested_scopes(form, &granted)?;
     if let Some(allowed) = &client.refresh.scopes {
@@ -133,6 +135,7 @@ fn refresh(
     Ok(GrantedRequest {
         id,
         scopes,
+        audience,
         is_refresh: true,
     })
 }
@@ -162,10 +165,13 @@ fn client_credentials(
         nonce: None,
         dpop_jkt: None,
         bound_key: None,
+        access: GrantedAccess::of_request(form, state, client)?,
     };
+    let audience = grant.access.audience(form)?;
     Ok(GrantedRequest {
         id: state.grants.add(grant),
         scopes,
+        audience,
         is_refresh: false,
     })
 }

@@ -20,6 +20,8 @@ use crate::protocol::ScopeSet;
 pub(super) struct GrantedRequest {
     pub(super) id: GrantId,
     pub(super) scopes: ScopeSet,
+    /// The resources of the access token; empty for the audience of the client.
+    pub(super) audience: Vec<String>,
     /// Whether this is a refresh.
     pub(super) is_refresh: bool,
 }
@@ -43,6 +45,16 @@ pub(super) fn issue(
         .and_then(|sign_in| state.user(&sign_in.subject))
         .cloned();
     let mint = access_token(server, client, &grant, scopes, lifetime);
+    let mint = match granted.audience.as_slice() {
+        [] => mint,
+        [one] => mint.with_audience(one.as_str()),
+        many => mint.with_audience(many),
+    };
+    let details = grant.access.authorization_details();
+    let mint = match details {
+        Some(details) => mint.with_authorization_details(details.clone()),
+        None => mint,
+    };
     let mint = match thumbprint {
         Some(thumbprint) => mint.with_claim("cnf", json!({ "jkt": thumbprint })),
         None => mint,
@@ -73,6 +85,9 @@ pub(super) fn issue(
         "expires_in": lifetime,
         "scope": scopes.to_string(),
     });
+    if let Some(details) = details {
+        response["authorization_details"] = details.clone();
+    }
     let Some(sign_in) = &grant.sign_in else {
         return Some(private_json(StatusCode::OK, &response));
     };
@@ -94,10 +109,16 @@ pub(super) fn issue(
         let granted = user
             .iter()
             .flat_map(|user| user.granted_claims(scopes, false));
+        let requested = user
+            .iter()
+            .flat_map(|user| grant.access.claims("id_token", user));
         let added = user.iter().flat_map(|user| &user.id_token_claims);
-        let mint = granted.chain(added).fold(mint, |mint, (name, value)| {
-            mint.with_claim(name, value.clone())
-        });
+        let mint = granted
+            .chain(requested)
+            .chain(added)
+            .fold(mint, |mint, (name, value)| {
+                mint.with_claim(name, value.clone())
+            });
         let mint = faults.iter().fold(mint, |mint, fault| match fault {
             Kind::IdToken(alter) => alter.apply(mint),
             _ => mint,

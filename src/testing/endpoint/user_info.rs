@@ -57,6 +57,7 @@ fn claims(server: &TestServer, state: &ServerState, token: &str) -> Response<Byt
         return challenge(StatusCode::FORBIDDEN, value);
     };
     let granted = user.granted_claims(scopes, true);
+    let granted = granted.chain(grant.access.claims("userinfo", user));
     let granted = granted.map(|(name, value)| (name.clone(), value.clone()));
     let mut claims: Map<String, Value> = granted.collect();
     claims.insert("sub".to_owned(), user.subject.as_str().into());

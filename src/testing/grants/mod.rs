@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::browser_sessions::SignIn;
+use super::granted_access::GrantedAccess;
 use super::respond::random_text;
 use crate::crypto::{base64url, digest};
 use crate::protocol::ScopeSet;
@@ -26,6 +27,7 @@ pub(super) struct IssuedGrant {
     pub(super) dpop_jkt: Option<String>,
     /// The thumbprint that refresh tokens are bound to.
     pub(super) bound_key: Option<String>,
+    pub(super) access: GrantedAccess,
 }
 
 pub(super) type GrantId = usize;

@@ -49,6 +49,8 @@ pub(crate) enum IdTokenError {
     AuthenticatedLongAgo,
     #[error("acr is not one of the requested values")]
     AuthenticationContext,
+    #[error("a claim is missing or does not have a value that the login requested in `claims`")]
+    RequestedClaim,
     #[error("sub does not match the login")]
     OtherSubject,
     #[error("auth_time does not match the login")]
@@ -107,6 +109,7 @@ impl IdTokenError {
             Self::AuthTime => "id_token_auth_time",
             Self::AuthenticatedLongAgo => "id_token_authenticated_long_ago",
             Self::AuthenticationContext => "id_token_authentication_context",
+            Self::RequestedClaim => "id_token_requested_claim",
             Self::OtherSubject => "id_token_other_subject",
             Self::OtherAuthTime => "id_token_other_auth_time",
             Self::Explained { error, .. } => error.code(),

@@ -4,6 +4,7 @@
 //! over TLS. Encrypted ID tokens are not supported.
 
 mod acr_values;
+mod claim_requirements;
 mod error;
 pub(crate) mod refreshed;
 mod settings;
@@ -23,6 +24,7 @@ use crate::protocol::sanitize::listed;
 use crate::protocol::{AccessToken, AuthorizationCode, Claims, IdToken, Nonce, State};
 
 pub(crate) use acr_values::AcrValues;
+pub(crate) use claim_requirements::ClaimRequirements;
 pub(crate) use error::IdTokenError;
 pub(crate) use settings::IdTokenSettings;
 
@@ -43,6 +45,8 @@ pub(crate) struct LoginExpectations<'a> {
     /// The start of the login, in seconds since the Unix epoch: `max_age` is measured back from there.
     pub(crate) started_at: i64,
     pub(crate) acr_values: Option<&'a AcrValues>,
+    /// What every login of the application requests, and what this one does.
+    pub(crate) claims: [&'a ClaimRequirements; 2],
 }
 
 /// Validates an ID token of this server for this login.
@@ -58,7 +62,11 @@ pub(crate) async fn verify(
         .await
         .map_err(|error| specific_error(settings, &error, id_token, now))?;
     check(&signed, expected, now)?;
-    Ok(Claims::new(signed.payload, signed.registered))
+    let claims = Claims::new(signed.payload, signed.registered);
+    for requirements in expected.claims {
+        requirements.check(&claims)?;
+    }
+    Ok(claims)
 }
 
 /// Returns the rules for the ID tokens of logins and of refreshes, before those of the settings.

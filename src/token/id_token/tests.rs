@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{AcrValues, IdTokenSettings, LoginExpectations, half_hash, verify};
+use super::{AcrValues, ClaimRequirements, IdTokenSettings, LoginExpectations, half_hash, verify};
 use crate::clock::tests::StillClock;
 use crate::crypto::{Algorithm, SigningKey, base64url};
 use crate::issuer::{AuthorizationServer, StaticKeys};
@@ -68,7 +68,7 @@ async fn validate_with(
     max_age: Option<u32>,
     acr: Option<&str>,
 ) -> String {
-    let acr_values = acr.and_then(AcrValues::parse);
+    let (acr_values, claims) = (acr.and_then(AcrValues::parse), ClaimRequirements::default());
     let expected = LoginExpectations {
         settings,
         client_id: "shop",
@@ -79,6 +79,7 @@ async fn validate_with(
         max_age,
         started_at: NOW,
         acr_values: acr_values.as_ref(),
+        claims: [&claims; 2],
     };
     match verify(&server(now), &IdToken::new(token), &expected).await {
         Ok(_) => "ok".to_owned(),

@@ -220,7 +220,7 @@ async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, Intro
 /// Returns whether `aud` of a signed response is this resource server (RFC 9701 §5): the client that asked, or an
 /// identifier that tokens for this API have. If the audience of tokens is unchecked, only the client identifies it.
 fn is_for_us(settings: &Settings, audience: &[SharedText]) -> bool {
-    let configured = match &settings.audience {
+    let configured = match &*settings.audience {
         Audience::AnyOf(configured) => &configured[..],
         Audience::Clients(_) | Audience::Unchecked => &[],
     };

@@ -175,6 +175,7 @@ pub(super) fn validate(
         claims: Arc::new(Claims::new(text.into(), registered)),
         scopes,
         confirmation: confirmation.map(Box::new),
+        audience: Arc::clone(&settings.audience),
         cache: CacheData::default(),
     })
 }
@@ -227,7 +228,7 @@ fn check_audience(settings: &Settings, claims: &RegisteredClaims) -> Result<(), 
     if settings.audience.accepts(claims) {
         return Ok(());
     }
-    let is_missing = claims.audience.is_empty() && matches!(settings.audience, Audience::AnyOf(_));
+    let is_missing = claims.audience.is_empty() && matches!(*settings.audience, Audience::AnyOf(_));
     if is_missing
         && !settings
             .audience_warning_logged

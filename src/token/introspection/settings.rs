@@ -29,7 +29,8 @@ pub(super) type CacheKey = [u8; 32];
 pub(super) struct Settings {
     pub(super) server: AuthorizationServer,
     pub(super) client: Client,
-    pub(super) audience: Audience,
+    /// Shared with the tokens that were accepted.
+    pub(super) audience: Arc<Audience>,
     /// Overrides the `introspection_endpoint` of the metadata.
     pub(super) endpoint: Option<String>,
     pub(super) signed: bool,
@@ -65,7 +66,7 @@ impl Settings {
         Ok(Self {
             server: server.clone(),
             client,
-            audience: audience.checked()?,
+            audience: Arc::new(audience.checked()?),
             endpoint: None,
             signed: false,
             scopes: None,

@@ -64,7 +64,7 @@ impl JwtVerifier {
         let profile = TokenProfile::default();
         let settings = JwtSettings {
             server: server.clone(),
-            audience: audience.into().checked()?,
+            audience: Arc::new(audience.into().checked()?),
             profile,
             mark: None,
             scopes: None,
@@ -325,6 +325,7 @@ impl JwtVerifier {
             claims: Arc::new(Claims::new(payload, registered)),
             scopes: mapped.scopes,
             confirmation: markers.confirmation.flatten().map(Box::new),
+            audience: Arc::clone(&self.settings.audience),
             cache: CacheData::new(Provenance {
                 verifier: Arc::clone(&self.settings),
                 key: self.server().key_ref(key),

@@ -17,7 +17,8 @@ use crate::token::token_mark::TokenMark;
 #[derive(Clone, Debug)]
 pub(in crate::token) struct JwtSettings {
     pub(in crate::token) server: AuthorizationServer,
-    pub(super) audience: Audience,
+    /// Shared with the tokens that were accepted.
+    pub(super) audience: Arc<Audience>,
     pub(super) profile: TokenProfile,
     /// Replaces the mark of the profile.
     pub(super) mark: Option<TokenMark>,

@@ -136,7 +136,8 @@ async fn sessions_of_a_client_that_requires_dpop_are_bound() {
             visitor.sign_in(&User::alice()).await;
             assert_eq!(visitor.open("/profile").await.text(), "alice Liddell");
             for _ in 0..2 {
-                let fields = visitor.open("/credentials").await.text();
+                let fields = visitor.fetch("/credentials").await;
+                let fields = std::str::from_utf8(fields.body()).unwrap();
                 let (authorization, proof) = fields.split_once('\n').unwrap();
                 let call = Call {
                     scheme: "DPoP",

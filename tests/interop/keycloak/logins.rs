@@ -93,39 +93,48 @@ async fn pushed_and_signed_requests_and_every_response_mode() {
     let public: Value = serde_json::from_str(&key.public_jwk().to_string()).unwrap();
     let key_set = json!({ "keys": [public] }).to_string();
     for keys in Keys::BOTH {
-        let pushed = KeycloakClient::new("pushed")
-            .attribute("require.pushed.authorization.requests", "true")
-            .attribute("authorization.signed.response.alg", keys.algorithm());
-        let signed = KeycloakClient::new("signed")
-            .attribute("use.jwks.string", "true")
-            .attribute("jwks.string", &key_set)
-            .attribute("request.object.required", "request only")
-            .attribute("request.object.signature.alg", "ES256")
-            .attribute("authorization.signed.response.alg", keys.algorithm());
-        let realm = Realm::shared(keys).await;
-        realm.add_client(pushed).await;
-        realm.add_client(signed).await;
+        for suffix in ["", "-jwt"] {
+            let client = |name: &str| {
+                let client = KeycloakClient::new(&format!("{name}{suffix}"))
+                    .attribute("authorization.signed.response.alg", keys.algorithm());
+                // Keycloak puts `iss` into a response JWT a second time otherwise.
+                match suffix {
+                    "" => client,
+                    _ => client.attribute("exclude.issuer.from.auth.response", "true"),
+                }
+            };
+            let pushed =
+                client("pushed").attribute("require.pushed.authorization.requests", "true");
+            let signed = client("signed")
+                .attribute("use.jwks.string", "true")
+                .attribute("jwks.string", &key_set)
+                .attribute("request.object.required", "request or request_uri")
+                .attribute("request.object.signature.alg", "ES256");
+            let realm = Realm::shared(keys).await;
+            realm.add_client(pushed).await;
+            realm.add_client(signed).await;
+        }
         for (name, sends, mode) in [
             ("pushed", PushedRequests::WhenAvailable, ResponseMode::Query),
             ("pushed", PushedRequests::Required, ResponseMode::FormPost),
-            ("pushed", PushedRequests::Required, ResponseMode::Jwt),
+            ("pushed-jwt", PushedRequests::Required, ResponseMode::Jwt),
             (
-                "pushed",
+                "pushed-jwt",
                 PushedRequests::Required,
                 ResponseMode::FormPostJwt,
             ),
             ("signed", PushedRequests::Never, ResponseMode::Query),
             (
-                "signed",
+                "signed-jwt",
                 PushedRequests::Required,
                 ResponseMode::FormPostJwt,
             ),
         ] {
             let change = |login: LoginLayer| {
                 let login = login.with_pushed_requests(sends).with_response_mode(mode);
-                match name {
-                    "signed" => login.with_signed_requests(key.clone()),
-                    _ => login,
+                match name.starts_with("signed") {
+                    true => login.with_signed_requests(key.clone()),
+                    false => login,
                 }
             };
             let realm = Realm::shared(keys).await;

@@ -8,6 +8,7 @@ mod api;
 mod channel;
 mod definitions;
 mod dpop;
+mod fapi2;
 mod introspection;
 mod logins;
 mod logout;

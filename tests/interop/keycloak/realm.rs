@@ -171,6 +171,19 @@ impl Realm {
         self.post("token/introspect", &form, None).await
     }
 
+    /// Enforces a client profile of Keycloak for all clients.
+    pub async fn enforce(&self, profile: &str) {
+        let policy = json!({
+            "name": profile,
+            "enabled": true,
+            "conditions": [{ "condition": "any-client", "configuration": {} }],
+            "profiles": [profile],
+        });
+        let policies = json!({ "policies": [policy] });
+        self.admin(Method::PUT, "/client-policies/policies", Some(policies))
+            .await;
+    }
+
     /// Adds a client that only one test uses.
     pub async fn add_client(&self, client: KeycloakClient) {
         let client = client.into_json();

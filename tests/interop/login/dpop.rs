@@ -66,7 +66,7 @@ async fn an_api_accepts_the_bound_token_of_a_session_with_proofs() {
     let client = Client::confidential("web-dpop", SECRET);
     let world = World::with_settings(&[("DPOP_NONCE", "1")], client, |login| {
         let login = login.with_dpop().with_scopes("openid api:read").unwrap();
-        login.with_authorization_parameter("resource", API).unwrap()
+        login.add_resource(API).unwrap()
     })
     .await;
     let page = world.sign_in("/notes").await;

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use tokio::net::TcpListener;
+use tower::ServiceExt as _;
 use tower_oauth::testing::{
     Browser, ClientAuthentication, Endpoint, Fault, GrantType, ManualClock, Page, ServerHandle,
     TestClient, TestServer, TestUser,
@@ -20,7 +21,15 @@ mod back_channel;
 #[path = "../../../examples/certification_rp/configuration.rs"]
 mod configuration;
 
+#[allow(dead_code)]
+#[path = "../../../examples/mtls/certificates.rs"]
+mod certificates;
+#[path = "../../../examples/mtls/listener.rs"]
+mod listener;
+
+use certificates::Ca;
 use configuration::Configuration;
+use listener::TlsListener;
 
 const BASE: &str = "http://127.0.0.1:3000";
 const SECRET: &str = "certification-secret-of-at-least-32-octets";
@@ -132,6 +141,11 @@ async fn the_example_signs_in_and_requests_userinfo() {
                 ("CLIENT_KEY", key),
                 ("CLIENT_KEY_ID", "mine"),
             ],
+        ),
+        (
+            "",
+            register(TestClient::client_secret_jwt("certified", SECRET)),
+            vec![("CLIENT_AUTH", "client_secret_jwt"), ("SENDER", "dpop")],
         ),
         (
             "",
@@ -253,6 +267,121 @@ async fn the_example_calls_a_resource_again_with_new_tokens() {
     assert!(calls[0] != calls[1] && calls[1] != calls[2]);
 }
 
+/// The FAPI 2.0 plans: TLS with a private authority, and a certificate of the client.
+#[tokio::test]
+async fn the_example_signs_in_with_the_fapi_profiles_over_tls() {
+    let folder = std::env::temp_dir().join(format!("certification-fapi2-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let authority = Ca::new().unwrap();
+    let ours = authority.certify("client").unwrap();
+    let key = write("key.pem", PEM);
+    let files = [
+        ("CA", write("ca.pem", &authority.0.pem())),
+        ("CLIENT_KEY", key),
+        ("CLIENT_CERT", write("client.pem", &ours.pem())),
+        (
+            "CLIENT_CERT_KEY",
+            write("client.key", &ours.key.serialize_pem()),
+        ),
+    ];
+    let signing = SigningKey::from_pem(PEM).unwrap();
+    let with_key = || TestClient::private_key_jwt("certified", signing.public_jwk());
+    let with_certificate =
+        || TestClient::mutual_tls("certified").add_request_key(signing.public_jwk());
+    for (registered, profile, method) in [
+        (with_key(), "fapi2_security", "private_key_jwt"),
+        (with_certificate(), "fapi2_security", "mtls"),
+        (with_key(), "fapi2_message_signing", "private_key_jwt"),
+        (with_certificate(), "fapi2_message_signing", "mtls"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let issuer = format!("https://localhost:{port}/a/b/");
+        let redirect_uri = format!("{HTTPS_BASE}/auth/callback");
+        let server = TestServer::new(&issuer)
+            .unwrap()
+            .with_clock(ManualClock::ticking())
+            .with_fapi2()
+            .with_signed_requests()
+            .with_response_modes()
+            .add_client(
+                registered
+                    .add_redirect_uri(&redirect_uri)
+                    .unwrap()
+                    .without_consent(),
+            )
+            .add_user(TestUser::new("alice", "wonderland"));
+        serve_tls(&server, listener, &authority);
+        let variable = |name: &str| {
+            let own = match name {
+                "ISSUER" => &issuer,
+                "CLIENT_ID" => "certified",
+                "CLIENT_AUTH" => method,
+                "PROFILE" => profile,
+                "ID_TOKEN_ALG" => "PS256",
+                "SCOPES" => "openid",
+                "BASE" => HTTPS_BASE,
+                _ => {
+                    return files
+                        .iter()
+                        .find(|file| file.0 == name)
+                        .map(|file| file.1.clone());
+                }
+            };
+            Some(own.to_owned())
+        };
+        let application = application::application(&Configuration::read(variable).unwrap());
+        let browser = server
+            .browser()
+            .with_origin(HTTPS_BASE, application.unwrap());
+        let browser = browser.unwrap();
+        let page = browser
+            .navigate(&format!("{HTTPS_BASE}/auth/login"))
+            .await
+            .unwrap();
+        let page = page.sign_in("alice", "wonderland").await.unwrap();
+        let name = format!("{profile} {method}");
+        assert!(
+            page.text().contains("userinfo: {"),
+            "{name}: {}",
+            page.text()
+        );
+        assert_eq!(page.status(), StatusCode::OK, "{name}");
+        assert_eq!(
+            server.count(Endpoint::PushedAuthorizationRequest),
+            1,
+            "{name}"
+        );
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+const HTTPS_BASE: &str = "https://rp.example.com";
+
+/// Serves the authorization server over TLS, and asks for the certificate of the client.
+fn serve_tls(server: &TestServer, listener: TcpListener, authority: &Ca) {
+    let certificate = authority.certify("localhost").unwrap();
+    let config = authority.tls_config(certificate).unwrap();
+    let listener = TlsListener::new(listener, &config).unwrap();
+    let server = server.clone();
+    let handle = move |request| {
+        let server = server.clone();
+        async move {
+            server
+                .oneshot(request)
+                .await
+                .map_err(|_| StatusCode::BAD_GATEWAY)
+        }
+    };
+    let service = Router::new().fallback(handle);
+    tokio::spawn(axum::serve(listener, service).into_future());
+}
+
 #[test]
 fn a_wrong_variable_is_named() {
     for (name, value) in [
@@ -262,6 +391,8 @@ fn a_wrong_variable_is_named() {
         ("CLIENT_AUTH", "secret"),
         ("SESSIONS", "redis"),
         ("REQUEST", "signed"),
+        ("PROFILE", "fapi"),
+        ("SENDER", "key"),
         ("RESPONSE_MODE", "fragment"),
         ("ID_TOKEN_ALG", "HS256"),
         ("TLS_CERT", "rp.pem"),
