@@ -232,6 +232,7 @@ impl Flow {
             media_types: MediaTypes::Checked(is_id_token_type),
             leeway: 0,
             requires_expiry: false,
+            accepts_repeats: false,
             fetch_budget: FetchBudget::BackChannel,
         };
         let signed = self

@@ -74,6 +74,15 @@ pub(crate) fn parse_object_text(text: &str) -> Result<Object<'_>, InvalidJson> {
     parse(serde_json::Deserializer::from_str(text), Strict::default())
 }
 
+/// Like [`parse_object_text`], but a member of the object may occur several times with the same string.
+pub(crate) fn parse_object_with_repeats(text: &str) -> Result<Object<'_>, InvalidJson> {
+    let strict = Strict {
+        merges_repeats: true,
+        ..Strict::default()
+    };
+    parse(serde_json::Deserializer::from_str(text), strict)
+}
+
 fn parse<'a>(
     mut reader: serde_json::Deserializer<impl serde_json::de::Read<'a>>,
     strict: Strict,
@@ -157,6 +166,7 @@ const CAPACITY: usize = 16;
 struct Strict {
     depth: u8,
     keeps_ambiguous: bool,
+    merges_repeats: bool,
 }
 
 impl Strict {
@@ -243,6 +253,9 @@ impl<'de> Visitor<'de> for Strict {
                 value: map.next_value_seed(inner)?,
             });
         }
+        if self.merges_repeats && self.depth == 0 {
+            merge_repeats(&mut members);
+        }
         if has_duplicate(&members) {
             if self.keeps_ambiguous && self.depth > 0 {
                 return Ok(Json::Ambiguous);
@@ -297,6 +310,22 @@ fn wrapped_number(members: &[Member<'_>]) -> Option<Option<f64>> {
 
 /// Returns whether two members have the same name. Compares few members pairwise and sorts many, so that a
 /// hostile object costs O(n log n).
+/// Removes members that repeat an earlier one with the same string.
+fn merge_repeats(members: &mut Vec<Member<'_>>) {
+    let mut at = 0;
+    while at < members.len() {
+        let repeats = |earlier: &Member<'_>| {
+            let one = &members[at];
+            let text = one.value.as_str();
+            earlier.name == one.name && text.is_some() && earlier.value.as_str() == text
+        };
+        match members[..at].iter().any(repeats) {
+            true => drop(members.remove(at)),
+            false => at += 1,
+        }
+    }
+}
+
 fn has_duplicate(members: &[Member<'_>]) -> bool {
     if members.len() <= 24 {
         return members.iter().enumerate().any(|(at, one)| {
@@ -352,6 +381,21 @@ mod tests {
         let many: Vec<String> = (0..100).map(|n| format!("\"m{n}\":0")).collect();
         assert!(parse_object(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
         assert!(parse_object(format!("{{{},\"m7\":1}}", many.join(",")).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn only_members_with_the_same_string_may_be_merged() {
+        for (text, expected) in [
+            (r#"{"a":"x","b":"y","a":"x"}"#, Some(2)),
+            (r#"{"a":"x","a":"\u0078","a":"x"}"#, Some(1)),
+            (r#"{"a":"x","a":"y"}"#, None),
+            (r#"{"a":1,"a":1}"#, None),
+            (r#"{"a":"x","a":1}"#, None),
+            (r#"{"o":{"a":"x","a":"x"}}"#, None),
+        ] {
+            let read = parse_object_with_repeats(text).ok();
+            assert_eq!(read.map(|read| read.iter().count()), expected, "{text}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::clock::Now;
 use crate::crypto::{Algorithm, Jws, same_media_type};
 use crate::issuer::{AuthorizationServer, FetchBudget, KeyCandidates, KeyError, SelectedKey};
 use crate::protocol::claims::RegisteredClaims;
-use crate::protocol::json::parse_object_text;
+use crate::protocol::json::{parse_object_text, parse_object_with_repeats};
 use crate::verification::Verification;
 
 /// The checks of one kind of signed token before its signature is verified.
@@ -28,6 +28,8 @@ pub(crate) struct Rules {
     pub(crate) leeway: i64,
     /// Whether `exp` is required. A present `exp` is always checked.
     pub(crate) requires_expiry: bool,
+    /// Whether a claim may occur several times with the same string. Any other repetition rejects the token (RFC 7519 §4).
+    pub(crate) accepts_repeats: bool,
     /// The budget for key set fetches that an unknown key of such a token may cause.
     pub(crate) fetch_budget: FetchBudget,
 }
@@ -115,7 +117,11 @@ impl<'a> UnverifiedToken<'a> {
         }
         let text = str::from_utf8(jws.payload()).map_err(|_| VerifyErrorKind::Malformed)?;
         let text = Arc::<str>::from(text);
-        let payload = parse_object_text(&text).map_err(|_| VerifyErrorKind::Malformed)?;
+        let payload = match rules.accepts_repeats {
+            true => parse_object_with_repeats(&text),
+            false => parse_object_text(&text),
+        };
+        let payload = payload.map_err(|_| VerifyErrorKind::Malformed)?;
         // RFC 8725 §3.8: a single string, compared byte for byte.
         if payload.member("iss").and_then(|iss| iss.as_str()) != Some(server.issuer()) {
             return Err(VerifyErrorKind::Issuer.into());

@@ -12,7 +12,7 @@ use crate::protocol::authorization_response::{
     AuthorizationResponse, InvalidAuthorizationResponse,
 };
 use crate::protocol::claims::{RegisteredClaims, seconds};
-use crate::protocol::json::parse_object;
+use crate::protocol::json::{parse_object, parse_object_with_repeats};
 use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 use crate::token::explanation::{Explanation, ahead, past};
@@ -59,12 +59,14 @@ pub(crate) async fn verify(
         media_types: MediaTypes::Checked(is_response_type),
         leeway: 0,
         requires_expiry: true,
+        // Keycloak sends `iss` twice.
+        accepts_repeats: true,
         fetch_budget: FetchBudget::AuthorizationResponse,
     };
     let signed = settings.verify_userinfo(server, jwt, rules).await;
     let signed = signed.map_err(|error| explain(settings, server, jwt, &error))?;
     check_audience(settings, &signed.registered, client_id)?;
-    let claims = parse_object(signed.payload.as_bytes())
+    let claims = parse_object_with_repeats(&signed.payload)
         .map_err(|_| ResponseJwtError::Token(VerifyErrorKind::Malformed))?;
     Ok(AuthorizationResponse::from_claims(&claims)?)
 }
@@ -117,9 +119,9 @@ fn explain(
     };
     let explanation = match kind {
         VerifyErrorKind::Malformed => Some(Explanation::new(
-            "no JWS in compact serialization with strict JSON, or a member that appears twice",
+            "no JWS in compact serialization with strict JSON, or a member that appears with two values",
             "each member once (RFC 7519 §4)",
-            "the registration of the client; at Keycloak, Exclude Issuer From Authentication Response",
+            "",
         )),
         VerifyErrorKind::Algorithm => {
             Some(settings.explain_algorithm(jws.as_ref().map(Jws::algorithm)))

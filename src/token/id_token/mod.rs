@@ -77,6 +77,7 @@ fn rules() -> Rules {
         media_types: MediaTypes::Checked(is_id_token_type),
         leeway: 0,
         requires_expiry: true,
+        accepts_repeats: false,
         fetch_budget: FetchBudget::BackChannel,
     }
 }

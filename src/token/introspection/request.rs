@@ -187,6 +187,7 @@ async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, Intro
         }),
         leeway: settings.leeway,
         requires_expiry: false,
+        accepts_repeats: false,
         fetch_budget: FetchBudget::BackChannel,
     };
     let signed = jws::verify(&settings.server, text, &rules)

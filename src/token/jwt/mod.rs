@@ -75,6 +75,7 @@ impl JwtVerifier {
                 media_types: MediaTypes::Checked(profile.media_type()),
                 leeway: DEFAULT_LEEWAY,
                 requires_expiry: true,
+                accepts_repeats: false,
                 fetch_budget: FetchBudget::Request,
             },
             max_age: None,

@@ -78,6 +78,7 @@ pub(crate) async fn verify(
         leeway: 0,
         // `exp` is required only since 2022, so older servers omit it. The maximum age applies in any case.
         requires_expiry: false,
+        accepts_repeats: false,
         fetch_budget: FetchBudget::LogoutToken,
     };
     let signed = settings.verify(server, token, rules).await?;

@@ -95,6 +95,11 @@ async fn a_response_that_is_not_valid_is_rejected_without_a_token_request() {
             "response_jwt",
         ),
         (
+            "issuer twice",
+            |jwt| jwt.add_raw_claim("iss", "\"https://evil.example\""),
+            "response_jwt",
+        ),
+        (
             "number",
             |jwt| jwt.with_claim("code", 7),
             "callback_malformed_value",
@@ -133,6 +138,23 @@ async fn a_response_that_is_not_valid_is_rejected_without_a_token_request() {
             assert_eq!(answer.location(), "/notes", "{mode:?} {name}");
         }
     }
+}
+
+/// Keycloak sends its issuer twice. A claim with two values is another matter.
+#[tokio::test]
+async fn a_response_with_the_same_issuer_twice_is_accepted() {
+    let shop = shop_in(ResponseMode::Jwt);
+    let mut jar = Jar::default();
+    shop.server.fail_once(
+        Endpoint::Authorization,
+        Fault::authorization_response(|jwt| {
+            jwt.add_raw_claim("iss", "\"https://id.example.test\"")
+        }),
+    );
+    let response = response_of_alice(&shop, &mut jar).await;
+    let answer = callback(&shop, &jar, &response, ResponseMode::Jwt).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
+    assert_eq!(shop.token_calls(), 1);
 }
 
 /// Hostile: a forged response would make the layer fetch keys for every caller.
