@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tower_oauth::login::{FlowErrorKind, PushedRequests, ResponseMode};
 use tower_oauth::protocol::Metadata;
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
 use tower_oauth::{
-    Algorithm, AuthorizationServer, Client, ConfigError, CookieKey, LoginLayer, SigningKey,
+    Algorithm, AuthorizationServer, Client, ConfigError, CookieKey, LoginLayer, Session, SigningKey,
 };
 
 use crate::support::shop::*;
@@ -432,7 +435,7 @@ async fn a_client_with_a_certificate_needs_certificate_bound_tokens_or_dpop() {
     }
 }
 
-/// §5.4.1 for what the server signs: ID tokens, logout tokens and userinfo.
+/// §5.4.1 for what the server signs: ID tokens, userinfo, logout tokens and signed responses.
 #[tokio::test]
 async fn a_token_with_another_algorithm_is_rejected() {
     for (algorithm, is_accepted) in [
@@ -442,17 +445,60 @@ async fn a_token_with_another_algorithm_is_rejected() {
         (Algorithm::Rs256, false),
         (Algorithm::Es384, false),
     ] {
-        let server = fapi2_server().with_algorithm(algorithm);
         let all = json!(["PS256", "ES256", "EdDSA", "RS256", "ES384"]);
         let list = Fault::member("id_token_signing_alg_values_supported", all);
-        server.fail(Endpoint::Metadata, list);
-        let shop = Shop {
-            app: app(&profile(&server)),
-            server,
+        let started = |signing: bool| {
+            let server = fapi2_server();
+            server.fail(Endpoint::Metadata, list.clone());
+            let login = match signing {
+                true => plain(&server).with_fapi2_message_signing(key()).unwrap(),
+                false => profile(&server),
+            };
+            let store = MemoryStore::new()
+                .with_clock(server.clock())
+                .with_single_process();
+            let app = Router::new()
+                .route("/userinfo", get(userinfo).layer(login.required()))
+                .layer(login.with_session_store(store));
+            Shop { server, app }
         };
-        let mut jar = Jar::default();
-        let answer = shop.sign_in("alice", &mut jar).await;
+        let shop = started(false);
+        let _ = shop.server.clone().with_algorithm(algorithm);
+        let status = shop.sign_in("alice", &mut Jar::default()).await.status;
         let expected = if is_accepted { 303 } else { 502 };
-        assert_eq!(answer.status, expected, "{algorithm}: {}", answer.text());
+        assert_eq!(status, expected, "ID token {algorithm}");
+
+        let shop = started(false);
+        let jar = shop.signed_in().await;
+        let claims = shop.server.id_token("shop").with_algorithm(algorithm);
+        let signed = Fault::body("application/jwt", claims.sign());
+        shop.server.fail(Endpoint::UserInfo, signed);
+        let status = shop.send(Ask::page("/userinfo").jar(&jar)).await.status;
+        let expected = if is_accepted { 200 } else { 502 };
+        assert_eq!(status, expected, "userinfo {algorithm}");
+        let token = shop.server.logout_token("shop").with_algorithm(algorithm);
+        let ask = Ask::new("POST", "/auth/backchannel-logout")
+            .set("content-type", "application/x-www-form-urlencoded")
+            .body(&format!("logout_token={}", token.sign()));
+        let expected = if is_accepted { 200 } else { 400 };
+        assert_eq!(
+            shop.send(ask).await.status,
+            expected,
+            "logout token {algorithm}"
+        );
+
+        let shop = started(true);
+        let response = Fault::authorization_response(move |mint| mint.with_algorithm(algorithm));
+        shop.server.fail(Endpoint::Authorization, response);
+        let status = shop.sign_in("alice", &mut Jar::default()).await.status;
+        let expected = if is_accepted { 303 } else { 400 };
+        assert_eq!(status, expected, "response {algorithm}");
+    }
+}
+
+async fn userinfo(session: Session) -> StatusCode {
+    match session.userinfo().await {
+        Ok(_) => StatusCode::OK,
+        Err(_) => StatusCode::BAD_GATEWAY,
     }
 }

@@ -16,6 +16,7 @@ mod support;
 mod authorization_requests;
 mod browser;
 mod dpop;
+mod fapi2;
 mod logout;
 mod refresh_tokens;
 mod server;
