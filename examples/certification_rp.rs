@@ -21,6 +21,7 @@
 //! | `SENDER` | `none`, `dpop` or `mtls` (the certificate of the client): what binds access tokens | `none`, or as the profile chooses |
 //! | `ID_TOKEN_ALG` | the only algorithm of ID and logout tokens | those of the library |
 //! | `SCOPES` | the requested scopes | `openid profile email` |
+//! | `CLAIMS` | JSON, the parameter `claims` of each login (OpenID Connect Core §5.5) | none |
 //! | `SESSIONS` | `cookie`, `shared` or `store` (in memory); the back-channel logout needs one of the last two | `store` |
 //! | `RESOURCE` | URL that is called with the access token after each login | none |
 //! | `USERINFO` | `yes` or `no`: userinfo is requested after each login | `yes` without `RESOURCE` |
@@ -41,7 +42,10 @@
 //!
 //! Pages: `/auth/login` starts a login that ends at `/account`, which shows the subject and what was called; `/refresh`
 //! does the same with a new access token; `/` has these as links and a button that signs out. If anything fails, the
-//! page has the line `error: ` with the code, and the status is not 200.
+//! page has the line `error: ` with the code, and the status is not 200. A script in place of a browser sends
+//! `Accept: text/html`.
+//!
+//! While `RESOURCE` responds with 401, it is called again with a new access token, up to twice.
 #![allow(clippy::print_stdout)]
 
 #[path = "certification_rp/application.rs"]

@@ -74,6 +74,9 @@ fn login(
     if configuration.dpop {
         login = login.with_dpop();
     }
+    if let Some(claims) = &configuration.claims {
+        login = login.with_requested_claims(claims.clone())?;
+    }
     if let Some(algorithm) = configuration.id_token_algorithm {
         login = login.with_id_token_algorithms([algorithm])?;
     }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::{env, fs};
 
+use serde_json::Value;
 use tower_oauth::login::{PushedRequests, ResponseMode};
 use tower_oauth::{Algorithm, Client, SigningKey};
 
@@ -17,6 +18,8 @@ pub(crate) struct Configuration {
     pub(crate) ca: Option<String>,
     pub(crate) id_token_algorithm: Option<Algorithm>,
     pub(crate) scopes: String,
+    /// The parameter `claims` of each login.
+    pub(crate) claims: Option<Value>,
     pub(crate) sessions: Sessions,
     pub(crate) resource: Option<String>,
     pub(crate) calls_userinfo: bool,
@@ -80,6 +83,7 @@ impl Configuration {
             ca: variables.optional("CA"),
             id_token_algorithm: variables.algorithm("ID_TOKEN_ALG")?,
             scopes: variables.or("SCOPES", "openid profile email"),
+            claims: variables.json("CLAIMS")?,
             sessions: match variables.choice("SESSIONS", &["store", "shared", "cookie"])? {
                 "cookie" => Sessions::Cookie,
                 "shared" => Sessions::Shared,
@@ -206,6 +210,12 @@ impl Variables<'_> {
         chosen
             .copied()
             .ok_or_else(|| format!("{name} is {value:?}, expected one of {others}"))
+    }
+
+    fn json(&self, name: &str) -> Result<Option<Value>, String> {
+        let text = self.optional(name);
+        let value = text.map(|text| serde_json::from_str(&text)).transpose();
+        value.map_err(|error| format!("{name} is not JSON: {error}"))
     }
 
     fn algorithm(&self, name: &str) -> Result<Option<Algorithm>, String> {

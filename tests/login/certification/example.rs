@@ -152,6 +152,11 @@ async fn the_example_signs_in_and_requests_userinfo() {
             register(TestClient::mutual_tls("certified")),
             vec![("CLIENT_AUTH", "mtls")],
         ),
+        (
+            "",
+            client(),
+            vec![("CLAIMS", "{\"id_token\":{\"sub\":{\"value\":\"alice\"}}}")],
+        ),
         ("", client(), vec![("RESPONSE_MODE", "form_post")]),
         (
             "",
@@ -392,6 +397,7 @@ fn a_wrong_variable_is_named() {
         ("SESSIONS", "redis"),
         ("REQUEST", "signed"),
         ("PROFILE", "fapi"),
+        ("CLAIMS", "{"),
         ("SENDER", "key"),
         ("RESPONSE_MODE", "fragment"),
         ("ID_TOKEN_ALG", "HS256"),
