@@ -1,9 +1,7 @@
-//! The client profile of Keycloak for FAPI 2.0, which it enforces for the clients of a realm.
-//!
-//! There is no test of Message Signing: Keycloak 26 writes `iss` twice into signed responses, which are rejected.
+//! The client profiles of Keycloak for FAPI 2.0, which it enforces for the clients of a realm.
 
 use serde_json::json;
-use tower_oauth::{Algorithm, Client, SigningKey};
+use tower_oauth::{Algorithm, Client, LoginLayer, SigningKey};
 
 use super::definitions::{KeycloakClient, Keys, User};
 use super::realm::Realm;
@@ -19,10 +17,7 @@ qGnGEcu+cjiATMQC6Y2jN1NvEy+I8espfMQeTXbjxOWltmkL1cbUgKLU
 
 const CLIENT: &str = "fapi";
 
-#[tokio::test]
-#[ignore = "needs Keycloak: tests/interop/run"]
-async fn the_security_profile_with_dpop() {
-    let profile = "fapi-2-dpop-security-profile";
+async fn signs_in(profile: &str, change: impl FnOnce(LoginLayer, SigningKey) -> LoginLayer) {
     let key = SigningKey::from_pem(PEM).unwrap().with_key_id("client");
     let keys = json!({ "keys": [key.public_jwk()] });
     let client = KeycloakClient::new(CLIENT)
@@ -34,16 +29,32 @@ async fn the_security_profile_with_dpop() {
         .attribute("pkce.code.challenge.method", "S256")
         .attribute("require.pushed.authorization.requests", "true")
         .attribute("dpop.bound.access.tokens", "true")
+        .attribute("request.object.signature.alg", "ES256")
+        .attribute("authorization.signed.response.alg", "PS256")
         .signed_with("PS256");
     let realm = Realm::separate(Keys::Es256, profile, client).await;
     realm.enforce(profile).await;
-    let client = Client::private_key_jwt(CLIENT, key);
+    let client = Client::private_key_jwt(CLIENT, key.clone());
     let world = World::with(realm, client, Mode::Store, |login| {
         let login = login.with_id_token_algorithms([Algorithm::Ps256]).unwrap();
-        login.with_fapi2_security_profile().unwrap()
+        change(login, key)
     });
     world.login.ready().await.unwrap();
     let visitor = world.visitor();
     visitor.sign_in(&User::alice()).await;
     assert_eq!(visitor.token().await.split('.').count(), 3);
+}
+
+#[tokio::test]
+#[ignore = "needs Keycloak: tests/interop/run"]
+async fn the_security_profile_with_dpop() {
+    let profile = |login: LoginLayer, _| login.with_fapi2_security_profile().unwrap();
+    signs_in("fapi-2-dpop-security-profile", profile).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Keycloak: tests/interop/run"]
+async fn message_signing_with_dpop() {
+    let profile = |login: LoginLayer, key| login.with_fapi2_message_signing(key).unwrap();
+    signs_in("fapi-2-dpop-message-signing", profile).await;
 }
