@@ -4,11 +4,11 @@ use std::pin::pin;
 
 use bytes::{Buf as _, BufMut as _};
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::protocol::form;
+use crate::protocol::media_type::{FORM, has_media_type};
 
 /// Why a form could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) async fn read_form<B: Body>(
 
 /// Returns the text of a URL-encoded form of at most 16 KiB. The caller limits the time.
 pub(super) async fn read_body<B: Body>(headers: &HeaderMap, body: B) -> Result<String, FormError> {
-    if !is_url_encoded(headers) {
+    if !has_media_type(headers, FORM) {
         return Err(FormError::ContentType);
     }
     let body = body.map_err(|_| "the body is incomplete");
@@ -50,20 +50,6 @@ pub(super) async fn read_body<B: Body>(headers: &HeaderMap, body: B) -> Result<S
         }
     }
     String::from_utf8(text).map_err(|_| FormError::NotUtf8)
-}
-
-/// Returns whether the request has one `Content-Type`, that of a URL-encoded form.
-fn is_url_encoded(headers: &HeaderMap) -> bool {
-    let mut fields = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(field), None) = (fields.next(), fields.next()) else {
-        return false;
-    };
-    let essence = field.to_str().unwrap_or_default().split(';').next();
-    essence.is_some_and(|essence| {
-        essence
-            .trim()
-            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-    })
 }
 
 /// Returns the value of a parameter that is present exactly once: which of two values counts is a

@@ -18,6 +18,7 @@ pub(crate) mod field_name;
 pub(crate) mod form;
 pub(crate) mod json;
 pub(crate) mod limits;
+pub(crate) mod media_type;
 pub(crate) mod members;
 pub(crate) mod metadata;
 mod oauth_error;

@@ -1,8 +1,9 @@
 //! Request parameters of the query or a form body (RFC 6749 §3.1, §3.2).
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{Method, Request};
+
+use crate::protocol::media_type::{FORM, has_media_type};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestParameters(Vec<(String, String)>);
@@ -23,11 +24,7 @@ impl RequestParameters {
 
     /// Parses the body if its media type is `application/x-www-form-urlencoded`.
     pub(super) fn of_form(request: &Request<Bytes>) -> Option<Self> {
-        let media_type = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
-        let essence = media_type.split(';').next().unwrap_or_default().trim();
-        essence
-            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-            .then(|| Self::parse(request.body()))
+        has_media_type(request.headers(), FORM).then(|| Self::parse(request.body()))
     }
 
     pub(super) fn of_pairs(pairs: Vec<(String, String)>) -> Self {
