@@ -11,10 +11,12 @@ impl Flow {
     /// Reads the query or the form of a callback. A response in another mode than the requested one is an error: it did
     /// not come from the authorization server, or without the protection that was asked for.
     ///
-    /// A signed response is verified here, and may have to wait for the keys. A plain one causes no request.
+    /// A signed response is verified here, and may have to wait for the keys. `has_login` is whether the browser has a
+    /// login in progress: without one, an unknown key is not fetched. A plain response causes no request.
     pub(crate) async fn read_response(
         &self,
         parameters: &str,
+        has_login: bool,
     ) -> Result<AuthorizationResponse, FlowError> {
         if !self.response_mode().is_signed() {
             let response = AuthorizationResponse::parse(parameters);
@@ -22,8 +24,9 @@ impl Flow {
         }
         let compact = response_jwt(parameters).map_err(|error| self.explain_mode(error))?;
         let client_id = self.client.id();
-        let response = jwt::verify(&self.server, &compact, client_id, self.id_tokens()).await;
-        response.map_err(FlowError::from)
+        let settings = self.id_tokens();
+        let response = jwt::verify(&self.server, &compact, client_id, settings, has_login);
+        response.await.map_err(FlowError::from)
     }
 
     /// Returns an error if [`read_response`](Self::read_response) would, as far as that can be told without keys.

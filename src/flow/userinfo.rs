@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::ACCEPT;
+use http::{HeaderValue, Request, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -15,6 +15,7 @@ use crate::issuer::{BackChannelError, FetchBudget, Unavailable};
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::json::parse_object;
 use crate::protocol::limits::MAX_RECEIVED_TOKEN;
+use crate::protocol::media_type::has_media_type;
 use crate::record::{Email, SessionTokens};
 use crate::token::id_token::is_id_token_type;
 use crate::token::jws::{MediaTypes, Rules};
@@ -191,17 +192,18 @@ impl Flow {
             _ => return Err(UserInfoError::Invalid("its status is not 200")),
         }
         // OpenID Connect Core §5.3.2: the content type determines the format.
-        match media_type(&response).as_str() {
-            "application/json" => UserInfo::read(response.body(), subject),
-            "application/jwt" => {
-                let token = std::str::from_utf8(response.body()).unwrap_or_default();
-                let claims = self.verify_signed_userinfo(token.trim_ascii()).await?;
-                UserInfo::read(claims.as_bytes(), subject)
-            }
-            _ => Err(UserInfoError::Invalid(
-                "its content type is neither application/json nor application/jwt",
-            )),
+        let headers = response.headers();
+        if has_media_type(headers, "application/json") {
+            return UserInfo::read(response.body(), subject);
         }
+        if !has_media_type(headers, "application/jwt") {
+            return Err(UserInfoError::Invalid(
+                "its content type is neither application/json nor application/jwt",
+            ));
+        }
+        let token = std::str::from_utf8(response.body()).unwrap_or_default();
+        let claims = self.verify_signed_userinfo(token.trim_ascii()).await?;
+        UserInfo::read(claims.as_bytes(), subject)
     }
 
     /// Creates a userinfo request: `GET` with the token in `Authorization` only (OpenID Connect Core §5.3.1, RFC 6750
@@ -237,7 +239,7 @@ impl Flow {
         };
         let signed = self
             .id_tokens()
-            .verify_userinfo(&self.server, response, rules)
+            .verify_with_permitted(&self.server, response, rules, |_| true)
             .await?;
         let mut audience = signed.registered.audience.iter();
         match audience.any(|one| **one == *self.client.id()) {
@@ -245,18 +247,4 @@ impl Flow {
             false => Err(VerifyErrorKind::Audience.into()),
         }
     }
-}
-
-/// Returns the media type without parameters, in lower case.
-fn media_type(response: &Response<Bytes>) -> String {
-    let value = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = value
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    essence.trim().to_ascii_lowercase()
 }

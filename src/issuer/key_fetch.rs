@@ -157,8 +157,10 @@ pub(crate) enum FetchBudget {
     BackChannel,
     /// A logout token in a request, from any caller.
     LogoutToken,
-    /// An authorization response in a request, from any caller.
+    /// An authorization response in a request of a browser with a login in progress.
     AuthorizationResponse,
+    /// None: an authorization response in a request of any other caller. Only cached keys verify it.
+    Empty,
 }
 
 /// A token bucket per budget, so that forged access tokens cannot exhaust the fetches that logins need, and forged
@@ -188,6 +190,7 @@ impl Buckets {
             FetchBudget::BackChannel => self.back_channel.take(now),
             FetchBudget::LogoutToken => self.logout_token.take(now),
             FetchBudget::AuthorizationResponse => self.authorization_response.take(now),
+            FetchBudget::Empty => false,
         }
     }
 }

@@ -140,6 +140,7 @@ impl KeySource {
                 let is_allowed = self.state.lock().buckets.take(budget, now.monotonic);
                 match is_allowed {
                     true => Ok(Arc::clone(self).attempt()),
+                    false if budget == FetchBudget::Empty => Err(KeyError::Unknown),
                     false => Err(self.error_without_fetch(now)),
                 }
             };

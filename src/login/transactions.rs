@@ -133,6 +133,11 @@ pub(super) fn find(
     }
 }
 
+/// Returns whether the browser has the cookie of any login, even one that has expired.
+pub(super) fn has_any(cookies: &Cookies, jar: &Jar<'_>) -> bool {
+    Slot::all().any(|slot| opened(cookies, jar, slot).next().is_some())
+}
+
 /// Returns the transactions in a slot: more than one only if an attacker planted a cookie.
 fn opened<'a>(
     cookies: &'a Cookies,

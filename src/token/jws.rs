@@ -79,17 +79,17 @@ pub(crate) struct UnverifiedToken<'a> {
     mapped: MappedClaims,
 }
 
-/// Verifies a token: first all checks that need no key, then the signature.
+/// Verifies a token: first all checks that need no key, then the signature. If that is not valid and `is_for_us` accepts the
+/// claims, the keys are fetched again in the background.
 pub(crate) async fn verify(
     server: &AuthorizationServer,
     compact: &str,
     rules: &Rules,
+    is_for_us: impl FnOnce(&RegisteredClaims) -> bool,
 ) -> Result<Signed, VerifyError> {
     let verification = {
         let now = Now::new(server.clock());
         let token = UnverifiedToken::read(server, compact, rules, None, &now)?;
-        // Only what the authorization server sent may cause a fetch: whom the token is for is not known here.
-        let is_for_us = |_: &_| rules.fetch_budget == FetchBudget::BackChannel;
         token.verify(server, rules.fetch_budget, is_for_us, &now)
     };
     verification.outcome().await

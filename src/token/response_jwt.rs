@@ -1,7 +1,7 @@
 //! Validation of signed authorization responses ([JARM]): `response` of the modes `jwt` and `form_post.jwt`.
 //!
-//! A browser brings them, so nothing of one is used before its signature is verified, and unknown keys are fetched from a
-//! separate budget. Encrypted responses are not supported.
+//! A browser brings them, so nothing of one is used before its signature is verified. Unknown keys are fetched from a
+//! separate budget, and only if the browser has a login in progress. Encrypted responses are not supported.
 //!
 //! [JARM]: https://openid.net/specs/oauth-v2-jarm-final.html
 
@@ -43,12 +43,14 @@ pub(crate) enum ResponseJwtError {
 
 /// Validates a response JWT of this server for this client and returns the response in it.
 ///
-/// Type, issuer, algorithm and times are checked before a key is fetched (JARM §2.4).
+/// Type, issuer, algorithm and times are checked before a key is fetched (JARM §2.4). Unless `has_login`, whether the
+/// browser has a login in progress, neither an unknown key nor a signature that is not valid causes a fetch.
 pub(crate) async fn verify(
     server: &AuthorizationServer,
     jwt: &str,
     client_id: &str,
     settings: &IdTokenSettings,
+    has_login: bool,
 ) -> Result<AuthorizationResponse, ResponseJwtError> {
     if jwt.split('.').count() == 5 {
         return Err(ResponseJwtError::Encrypted);
@@ -61,10 +63,16 @@ pub(crate) async fn verify(
         requires_expiry: true,
         // Keycloak sends `iss` twice.
         accepts_repeats: true,
-        fetch_budget: FetchBudget::AuthorizationResponse,
+        fetch_budget: match has_login {
+            true => FetchBudget::AuthorizationResponse,
+            false => FetchBudget::Empty,
+        },
     };
-    let signed = settings.verify_userinfo(server, jwt, rules).await;
-    let signed = signed.map_err(|error| explain(settings, server, jwt, &error))?;
+    let is_for_us = |claims: &_| has_login && names_client(claims, client_id);
+    let signed = settings.verify_with_permitted(server, jwt, rules, is_for_us);
+    let signed = signed
+        .await
+        .map_err(|error| explain(settings, server, jwt, &error))?;
     check_audience(settings, &signed.registered, client_id)?;
     let claims = parse_object_with_repeats(&signed.payload)
         .map_err(|_| ResponseJwtError::Token(VerifyErrorKind::Malformed))?;
@@ -86,12 +94,15 @@ fn check_audience(
     claims: &RegisteredClaims,
     client_id: &str,
 ) -> Result<(), ResponseJwtError> {
-    let is_for_us = claims.audience.iter().any(|one| **one == *client_id);
     let others = check_other_audiences(settings, claims, client_id);
-    match is_for_us && others.is_ok() {
+    match names_client(claims, client_id) && others.is_ok() {
         true => Ok(()),
         false => Err(ResponseJwtError::Audience),
     }
+}
+
+fn names_client(claims: &RegisteredClaims, client_id: &str) -> bool {
+    claims.audience.iter().any(|one| **one == *client_id)
 }
 
 /// Explains a rejection for the log. Of a response that is not verified only the algorithm and seconds are named.

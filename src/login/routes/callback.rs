@@ -52,27 +52,34 @@ fn is_a_page(headers: &HeaderMap) -> bool {
     is_document_request(headers) && !is_prefetch(headers)
 }
 
-/// Reads the response in the mode that was requested. The login is not looked up yet.
+/// Reads the response in the mode that was requested. Which login it belongs to is not known yet.
 async fn read_response(
     settings: &Settings,
     parts: &Parts,
+    jar: &Jar<'_>,
 ) -> Result<AuthorizationResponse, LoginRefusal> {
     let query = parts.uri.query().unwrap_or_default();
     let flow = settings.flow();
-    let response = match flow.response_mode().is_form() {
-        true => flow.read_response(&form_post::open(settings, query)?).await,
-        false => flow.read_response(query).await,
+    let mode = flow.response_mode();
+    // Without a login in this browser the response is of no use, so it may not use up the fetches of others.
+    let has_login = mode.is_signed() && transactions::has_any(&settings.cookies, jar);
+    let response = match mode.is_form() {
+        true => {
+            flow.read_response(&form_post::open(settings, query)?, has_login)
+                .await
+        }
+        false => flow.read_response(query, has_login).await,
     };
     response.map_err(|error| LoginRefusal::from(&error))
 }
 
 async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
     let headers = &parts.headers;
-    let authorization = match read_response(settings, parts).await {
+    let jar = Jar::read(headers, &settings.cookies);
+    let authorization = match read_response(settings, parts, &jar).await {
         Ok(authorization) => authorization,
         Err(refusal) => return settings.reject_login(headers, &refusal, None),
     };
-    let jar = Jar::read(headers, &settings.cookies);
     let login = ReturningLogin::read(settings, &jar, authorization.state());
     let target = login.target(settings).to_owned();
     let reject = |refusal: &LoginRefusal| settings.reject_login(headers, refusal, Some(&target));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::ConfigError;
 use crate::crypto::{ALL_ALGORITHMS, Algorithm, keep_fapi2_algorithms};
-use crate::issuer::AuthorizationServer;
+use crate::issuer::{AuthorizationServer, FetchBudget};
+use crate::protocol::claims::RegisteredClaims;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 use crate::token::explanation::Explanation;
 use crate::token::jws::{self, Rules, Signed};
@@ -76,7 +77,7 @@ impl IdTokenSettings {
         Ok(self)
     }
 
-    /// Applies the FAPI 2.0 Security Profile, whatever is configured later.
+    /// Applies the FAPI 2.0 Security Profile to these settings and to those that are set later.
     pub(crate) fn restrict_to_fapi2(&mut self) {
         self.fapi2 = true;
     }
@@ -123,7 +124,11 @@ impl IdTokenSettings {
         compact: &str,
         rules: Rules,
     ) -> Result<Signed, VerifyError> {
-        let signed = self.verify_userinfo(server, compact, rules).await?;
+        // Only what the authorization server sent may cause a fetch: any caller can send a logout token.
+        let is_received = rules.fetch_budget == FetchBudget::BackChannel;
+        let is_for_us = |_: &_| is_received;
+        let signed = self.verify_with_permitted(server, compact, rules, is_for_us);
+        let signed = signed.await?;
         // The keys were found with the metadata, so it is cached by now if there is one.
         if self.algorithms.is_none() && !server.may_sign_id_tokens_with(signed.algorithm) {
             return Err(VerifyErrorKind::Algorithm.into());
@@ -131,16 +136,18 @@ impl IdTokenSettings {
         Ok(signed)
     }
 
-    /// Verifies a signed userinfo response, whose algorithms the metadata lists separately (OpenID Connect Discovery §3).
-    pub(crate) async fn verify_userinfo(
+    /// Verifies a token with any algorithm that these settings permit: the metadata lists those of signed userinfo and
+    /// authorization responses separately (OpenID Connect Discovery §3, JARM §4). `is_for_us` is that of [`jws::verify`].
+    pub(crate) async fn verify_with_permitted(
         &self,
         server: &AuthorizationServer,
         compact: &str,
         mut rules: Rules,
+        is_for_us: impl FnOnce(&RegisteredClaims) -> bool,
     ) -> Result<Signed, VerifyError> {
         rules.algorithms = self.permitted();
         rules.leeway = self.leeway;
-        jws::verify(server, compact, &rules).await
+        jws::verify(server, compact, &rules, is_for_us).await
     }
 
     /// Explains which algorithm a token has instead of which; both have names of this crate.

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::Value;
 use tower_oauth::Algorithm;
 use tower_oauth::login::ResponseMode;
-use tower_oauth::testing::{Endpoint, Fault, TokenMint};
+use tower_oauth::testing::{Endpoint, Fault, TestSigningKey, TokenMint};
 
 use super::{callback, code_of, response_of_alice, shop_in, shop_with};
 use crate::support::logs::Logs;
@@ -269,6 +269,93 @@ async fn an_outage_of_the_keys_does_not_use_up_the_login() {
     shop.clock().advance(Duration::from_secs(30));
     let answer = callback(&shop, &jar, &good, ResponseMode::Jwt).await;
     assert_eq!(answer.location(), "/notes");
+}
+
+/// Hostile: forged responses of callers without a login use up the fetches that a rotation of the keys needs.
+#[tokio::test]
+async fn without_a_login_in_the_browser_an_unknown_key_causes_no_fetch() {
+    for mode in [ResponseMode::Jwt, ResponseMode::FormPostJwt] {
+        let shop = shop_in(mode);
+        let mut jar = Jar::default();
+        let good = response_of_alice(&shop, &mut jar).await;
+        let forged_cookie = Jar::of(&[(jar.transactions()[0], "AAAA")]);
+        let answer = callback(&shop, &jar, &good, mode).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{mode:?}");
+        assert_eq!(shop.server.count(Endpoint::KeySet), 1, "{mode:?}");
+        for number in 0..20 {
+            for jar in [&Jar::default(), &forged_cookie] {
+                let answer = callback(&shop, jar, &forged(number), mode).await;
+                let found = (answer.status.as_u16(), code_of(&answer));
+                assert_eq!(found, (400, "response_jwt".to_owned()), "{mode:?}");
+            }
+        }
+        assert_eq!(shop.server.count(Endpoint::KeySet), 1, "{mode:?}");
+
+        shop.server.rotate_keys();
+        let mut jar = Jar::default();
+        let good = response_of_alice(&shop, &mut jar).await;
+        let answer = callback(&shop, &jar, &good, mode).await;
+        assert_eq!(answer.location(), "/notes", "{mode:?}: {answer:?}");
+    }
+}
+
+/// Returns a response with an unknown key and otherwise plausible claims.
+fn forged(number: usize) -> String {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = part(serde_json::json!({ "alg": "RS256", "kid": format!("evil-{number}") }));
+    let payload = part(serde_json::json!({
+        "iss": ISSUER, "aud": "shop", "exp": 4_000_000_000_u64, "state": "s", "code": "c",
+    }));
+    let signature = URL_SAFE_NO_PAD.encode([7; 256]);
+    format!("response={header}.{payload}.{signature}")
+}
+
+/// Some servers replace a key under the same `kid`.
+#[tokio::test]
+async fn a_key_that_was_replaced_under_its_id_is_found_in_the_background() {
+    for mode in [ResponseMode::Jwt, ResponseMode::FormPostJwt] {
+        let shop = shop_in(mode);
+        let mut jar = Jar::default();
+        let response = response_of_alice(&shop, &mut jar).await;
+        let answer = callback(&shop, &jar, &response, mode).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{mode:?}");
+        let old = shop.server.key(Algorithm::Rs256);
+        let new = TestSigningKey::generate(Algorithm::Rs256).with_kid(old.kid());
+        shop.server.remove_key(old.kid());
+        shop.server.sign_with(&new);
+        shop.server.publish_key(&new);
+        shop.clock().advance(Duration::from_secs(31));
+        let mut jar = Jar::default();
+        let response = response_of_alice(&shop, &mut jar).await;
+        // A response of a browser without a login, and one for another client, cause no fetch.
+        let elsewhere = callback(&shop, &Jar::default(), &response, mode).await;
+        shop.server.fail_once(
+            Endpoint::Authorization,
+            Fault::authorization_response(|jwt| jwt.with_audience("other")),
+        );
+        let mut other = Jar::default();
+        let for_other = response_of_alice(&shop, &mut other).await;
+        let for_other = callback(&shop, &other, &for_other, mode).await;
+        for answer in [elsewhere, for_other] {
+            assert_eq!(code_of(&answer), "response_jwt", "{mode:?}");
+        }
+        settle().await;
+        assert_eq!(shop.server.count(Endpoint::KeySet), 1, "{mode:?}");
+
+        let answer = callback(&shop, &jar, &response, mode).await;
+        assert_eq!(code_of(&answer), "response_jwt", "{mode:?}");
+        settle().await;
+        let answer = callback(&shop, &jar, &response, mode).await;
+        assert_eq!(answer.location(), "/notes", "{mode:?}: {answer:?}");
+        assert_eq!(shop.server.count(Endpoint::KeySet), 2, "{mode:?}");
+    }
+}
+
+/// Lets the tasks in the background complete.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
