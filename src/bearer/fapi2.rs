@@ -37,7 +37,8 @@ impl<C> BearerLayer<C> {
     /// # Errors
     ///
     /// [`ConfigError::Setting`] if the verifier cannot comply: its audience is not checked, none of its algorithms is
-    /// permitted, its leeway is longer than a minute, or its authorization server is configured by hand or not https. A
+    /// permitted, its leeway is longer than a minute, or its authorization server or introspection endpoint is configured by hand or
+    /// not https. A
     /// verifier that [`IssuerLookup`](crate::token::IssuerLookup) returns later is a failed lookup in this case.
     ///
     /// # Not checked

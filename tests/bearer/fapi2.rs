@@ -123,9 +123,13 @@ async fn settings_that_contradict_the_profile_are_named() {
     let opaque = Registration::confidential("api", "secret");
     let opaque = IntrospectionVerifier::new(&handle, opaque, Audience::Unchecked).unwrap();
     let either = Verifier::jwt_or_opaque(verifier(&server), opaque.clone());
+    let endpoint = Registration::confidential("api", "secret");
+    let endpoint = IntrospectionVerifier::new(&handle, endpoint, AUDIENCE).unwrap();
+    let endpoint = endpoint.with_endpoint("https://id.example.test/introspect");
+    let endpoint = endpoint.unwrap();
     let two = Verifier::issuers([verifier(&server), of(&loopback)]).unwrap();
     let unchecked = JwtVerifier::new(&handle, Audience::Unchecked).unwrap();
-    let cases: [(Verifier, &str); 9] = [
+    let cases: [(Verifier, &str); 10] = [
         (of(&by_hand).into(), "from_metadata"),
         (of(&elsewhere).into(), "with_metadata_url"),
         (of(&loopback).into(), "https"),
@@ -134,6 +138,7 @@ async fn settings_that_contradict_the_profile_are_named() {
         (unchecked.into(), "Audience::AnyOf"),
         (opaque.into(), "Audience::AnyOf"),
         (either, "Audience::AnyOf"),
+        (endpoint.into(), "with_endpoint"),
         (two, "127.0.0.1"),
     ];
     for (verifier, expected) in cases {

@@ -111,6 +111,13 @@ impl IntrospectionVerifier {
         let mut settings = self.introspector.settings.clone();
         let (server, audience) = (&settings.server, &settings.audience);
         fapi2::restrict(server, audience, settings.leeway, &mut settings.algorithms)?;
+        if let Some(url) = settings.endpoint {
+            return Err(ConfigError::Setting {
+                setting: "introspection endpoint",
+                value: url,
+                reason: "the FAPI 2.0 Security Profile requires that of the metadata: no `with_endpoint`",
+            });
+        }
         Ok(Self::from_settings(settings))
     }
 
