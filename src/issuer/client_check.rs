@@ -9,6 +9,17 @@ use crate::protocol::ClientSecret;
 use crate::protocol::credentials::is_token68;
 
 impl Client {
+    /// Returns whether both clients sign assertions with private keys, and one of them for an endpoint: if it is the same
+    /// key, the server of the other one can publish that endpoint as its own and replay the assertion there (RFC 10070).
+    pub(crate) fn may_send_endpoint_audience_beside(&self, other: &Self) -> bool {
+        let both = [self, other];
+        both.iter()
+            .all(|client| matches!(client.authentication, Authentication::PrivateKeyJwt(_)))
+            && both
+                .iter()
+                .any(|client| client.assertion_audience.is_some())
+    }
+
     /// Rejects an id or credential that cannot be registered (RFC 6749 §A.1, §A.2).
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.id.is_empty() || self.id.chars().any(char::is_control) {

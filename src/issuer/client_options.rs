@@ -34,7 +34,14 @@ impl Client {
     /// the issuer identifier, as [RFC 10070 §4] requires.
     ///
     /// Do not use it for a key that is registered at several servers: one of them could publish the endpoint of
-    /// another as its own, and replay the assertion there.
+    /// another as its own, and replay the assertion there. Login layers for different servers around one service
+    /// are therefore an error of the configuration if both use `private_key_jwt` and one has this setting: pages that
+    /// require a session respond with 500.
+    ///
+    /// # Not checked
+    ///
+    /// Whether the same key is used for other servers elsewhere: in login layers of other services, for
+    /// introspection, or in other processes.
     ///
     /// [RFC 10070 §4]: https://www.rfc-editor.org/rfc/rfc10070#section-4
     #[must_use]
@@ -67,7 +74,7 @@ impl Client {
     /// Declares that connections to the authorization server present a TLS certificate to which it binds access tokens
     /// ([RFC 8705 §3]), for a client that authenticates by another method.
     ///
-    /// All requests then use `mtls_endpoint_aliases` of the metadata, if they are there ([RFC 8705 §5]). Configure a back
+    /// All requests then use `mtls_endpoint_aliases` of the metadata, if present ([RFC 8705 §5]). Configure a back
     /// channel with the certificate, as for [`mutual_tls`](Self::mutual_tls). Calls to an API must present it too.
     ///
     /// [RFC 8705 §3]: https://www.rfc-editor.org/rfc/rfc8705#section-3

@@ -94,7 +94,8 @@ impl Settings {
     }
 
     /// Returns why users of another layer around the same service cannot sign in, for the developer:
-    /// the outer layer answers for both, or each clears the cookies of the other.
+    /// the outer layer answers for both, each clears the cookies of the other, or an authorization
+    /// server could replay assertions at another one.
     pub(super) fn conflict(&self, other: &Self) -> Option<&'static str> {
         let redirect_uris = [self, other].map(|one| one.flow().redirect_uri());
         let [host, other_host] = redirect_uris.map(Url::host_str);
@@ -102,7 +103,13 @@ impl Settings {
             return Some(SAME_ROUTES);
         }
         let same_cookies = self.cookies.prefix() == other.cookies.prefix();
-        (host == other_host && same_cookies).then_some(SAME_COOKIES)
+        if host == other_host && same_cookies {
+            return Some(SAME_COOKIES);
+        }
+        let [server, other_server] = [self, other].map(|one| one.flow().server().issuer());
+        let [client, other_client] = [self, other].map(|one| one.flow().client());
+        (server != other_server && client.may_send_endpoint_audience_beside(other_client))
+            .then_some(ENDPOINT_AUDIENCE)
     }
 
     /// Returns whether a request for this path may be a return from the authorization server.
@@ -230,6 +237,8 @@ const SAME_ROUTES: &str =
     "two LoginLayers have a route in common: use redirect URIs in different folders";
 const SAME_COOKIES: &str =
     "two LoginLayers have the same cookie names: set others with `LoginLayer::with_cookie_name`";
+const ENDPOINT_AUDIENCE: &str = "two LoginLayers for different authorization servers sign assertions, and one with an endpoint as audience, which the \
+     other server could replay: remove `Client::with_assertion_audience`";
 
 const RETURN_TO: &str = "return_to";
 

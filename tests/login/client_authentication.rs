@@ -13,7 +13,7 @@ use tower_oauth::{Algorithm, Client, ConfigError, CookieKey, LoginLayer, Session
 
 use crate::support::der::decode;
 use crate::support::logs::Logs;
-use crate::support::shop::{CALLBACK, ISSUER, SHOP};
+use crate::support::shop::{self as pages, CALLBACK, ISSUER, SHOP};
 use crate::support::still_server;
 
 mod credentials;
@@ -242,5 +242,37 @@ fn code_of_list(message: &str) -> &'static str {
     match message.contains("is not a list") {
         true => "metadata_malformed",
         false => "client_authentication_unsupported",
+    }
+}
+
+/// Hostile: a server that publishes the endpoint of the other one as its own gets an assertion that is valid there.
+#[tokio::test]
+async fn an_endpoint_audience_is_refused_with_more_than_one_server() {
+    const ENDPOINT: &str = "https://id.example.test/token";
+    let key = TestSigningKey::generate(Algorithm::Es256);
+    let signed = || Client::private_key_jwt("shop", Kms::new(&key));
+    let endpoint = || signed().with_assertion_audience(ENDPOINT);
+    let secret = || Client::client_secret_jwt("shop", "a secret of one server, of 32 bytes");
+    let other = "https://other.example.test";
+    for (inner, outer, issuer, status) in [
+        (signed(), signed(), other, 303),
+        (endpoint(), signed(), other, 500),
+        (signed(), endpoint(), other, 500),
+        (endpoint(), endpoint(), ISSUER, 303),
+        // A secret belongs to one server.
+        (endpoint(), secret(), other, 303),
+    ] {
+        let name = format!("{inner:?} {outer:?} {issuer}");
+        let inner_server = server_with(TestClient::public("shop"));
+        let outer_server = still_server(issuer).unwrap();
+        let admin = "https://shop.example.com/admin/callback";
+        let key = CookieKey::generate().unwrap();
+        let handle = outer_server.authorization_server();
+        let outer = LoginLayer::new(&handle, outer, admin, key).unwrap();
+        let app = shop(&inner_server, inner).layer(outer);
+        let answer = pages::send(&app, pages::Ask::page("/")).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}: {}", answer.text());
+        let names_setting = answer.text().contains("with_assertion_audience");
+        assert_eq!(names_setting, status == 500, "{name}: {}", answer.text());
     }
 }
