@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 use super::backend::Signer;
 use super::key_material::KeyMaterial;
 use super::private_key::PrivateMaterial;
-use super::{Algorithm, KeyKind, base64url, hmac_sha256};
+use super::unsigned_jws::UnsignedJws;
+use super::{Algorithm, KeyKind, hmac_sha256};
 
 /// The order of P-256 (SEC 2 §2.4.2). A private key is from 1 to the order minus 1.
 const ORDER: [u8; 32] = [
@@ -77,13 +78,9 @@ impl ProofKey {
             Algorithm::Es256.name(),
             key.public_jwk,
         );
-        let mut token = base64url::encode(header.as_bytes());
-        token.push('.');
-        token.push_str(&base64url::encode(payload.as_bytes()));
-        let signature = key.signer.sign(Algorithm::Es256, token.as_bytes())?;
-        token.push('.');
-        token.push_str(&base64url::encode(&signature));
-        Some(token)
+        let jws = UnsignedJws::new(&header, payload);
+        let signature = key.signer.sign(Algorithm::Es256, jws.signing_input())?;
+        Some(jws.with_signature(&signature))
     }
 
     fn parsed(&self) -> Option<&Parsed> {

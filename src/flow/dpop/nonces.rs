@@ -1,6 +1,7 @@
 //! The DPoP nonces that servers have sent (RFC 9449 §8, §9).
 
 use http::{HeaderMap, Uri};
+use url::Url;
 
 use crate::expiring_map::ExpiringMap;
 use crate::protocol::dpop;
@@ -73,13 +74,8 @@ impl Default for NonceCache {
 
 /// Returns scheme, host and port. `None` for a URI without them.
 fn origin(uri: &Uri) -> Option<String> {
-    let (scheme, host) = (uri.scheme()?, uri.host()?.to_ascii_lowercase());
-    let default = match scheme.as_str() {
-        "https" => 443,
-        _ => 80,
-    };
-    let port = uri.port_u16().unwrap_or(default);
-    Some(format!("{scheme}://{host}:{port}"))
+    let origin = Url::parse(&uri.to_string()).ok()?.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
 }
 
 #[cfg(test)]
