@@ -71,11 +71,16 @@ pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<
         Err(Rejection::Redirect { error, .. }) => return reject(error.0, error.1),
     }
     let request_uri = format!("urn:ietf:params:oauth:request_uri:{}", random_text());
+    let now = server.clock().monotonic();
     let pushed = PushedRequest {
         client_id: client.id,
         parameters,
-        expires_at: server.clock().monotonic().saturating_add(LIFETIME),
+        expires_at: now.saturating_add(LIFETIME),
     };
+    state
+        .features
+        .pending
+        .retain(|_, pushed| pushed.expires_at > now);
     state.features.pending.insert(request_uri.clone(), pushed);
     let body = json!({ "request_uri": request_uri, "expires_in": LIFETIME.as_secs() });
     private_json(StatusCode::CREATED, &body)
