@@ -78,7 +78,7 @@ impl Configuration {
             client: client(&variables)?,
             profile: profile(&variables)?,
             requests: requests(&variables)?,
-            dpop: variables.choice("SENDER", SENDERS)? == "dpop",
+            dpop: sender(&variables)? == "dpop",
             client_certificate: variables.certificate("CLIENT_CERT", "CLIENT_CERT_KEY")?,
             ca: variables.optional("CA"),
             id_token_algorithm: variables.algorithm("ID_TOKEN_ALG")?,
@@ -99,7 +99,16 @@ impl Configuration {
     }
 }
 
-const SENDERS: &[&str] = &["none", "dpop", "mtls"];
+/// Returns what binds access tokens: empty for what the profile chooses.
+fn sender(variables: &Variables<'_>) -> Result<&'static str, Box<dyn Error>> {
+    let sender = variables.choice("SENDER", &["", "none", "dpop", "mtls"])?;
+    match (sender, profile(variables)?) {
+        ("none", Profile::Fapi2Security | Profile::Fapi2MessageSigning(_)) => {
+            Err("SENDER is \"none\", but the profiles of FAPI 2.0 require dpop or mtls".into())
+        }
+        _ => Ok(sender),
+    }
+}
 
 fn client(variables: &Variables<'_>) -> Result<Client, Box<dyn Error>> {
     let id = variables.required("CLIENT_ID")?;
@@ -119,7 +128,7 @@ fn client(variables: &Variables<'_>) -> Result<Client, Box<dyn Error>> {
         "none" => Client::public(id),
         _ => Client::confidential(id, variables.required("CLIENT_SECRET")?),
     };
-    Ok(match variables.choice("SENDER", SENDERS)? {
+    Ok(match sender(variables)? {
         "mtls" => client.with_certificate_bound_tokens(),
         _ => client,
     })

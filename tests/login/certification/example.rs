@@ -418,3 +418,27 @@ fn a_wrong_variable_is_named() {
         assert!(error.contains(name), "{name}: {error}");
     }
 }
+
+#[test]
+fn tokens_without_a_sender_constraint_are_an_error_with_a_profile_of_fapi() {
+    for (profile, sender, is_error) in [
+        ("fapi2_security", "none", true),
+        ("fapi2_security", "", false),
+        ("fapi2_security", "dpop", false),
+        ("oidc", "none", false),
+    ] {
+        let variables = [
+            ("ISSUER", "https://id.example.com"),
+            ("CLIENT_ID", "a"),
+            ("CLIENT_SECRET", "b"),
+            ("PROFILE", profile),
+            ("SENDER", sender),
+        ];
+        let variable = |wanted: &str| {
+            let mut values = variables.iter().filter(|(name, _)| *name == wanted);
+            values.next().map(|(_, value)| (*value).to_owned())
+        };
+        let error = Configuration::read(variable).err();
+        assert_eq!(error.is_some(), is_error, "{profile} {sender}: {error:?}");
+    }
+}
