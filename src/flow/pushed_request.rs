@@ -1,5 +1,5 @@
-//! Pushed authorization requests (RFC 9126): the parameters go to the authorization server over the back channel, and the
-//! browser brings a reference to them.
+//! Pushed authorization requests (RFC 9126): the client sends the parameters to the authorization server over the back
+//! channel, and the authorization request contains a reference to them.
 
 use std::borrow::Cow;
 

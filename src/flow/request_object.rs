@@ -14,7 +14,7 @@ use crate::random::RandomError;
 /// RFC 9101 §10.8: tells a request object from every other JWT that the key signs.
 const MEDIA_TYPE: &str = "oauth-authz-req+jwt";
 
-/// How long an object can be used. The browser brings it to the server at once.
+/// How long an object is valid. The browser sends it to the server immediately.
 const LIFETIME: Duration = Duration::from_secs(300);
 
 /// The claims of the JWT itself. `sub` is never there: an object whose `sub` is the client id could be taken for a client
@@ -64,7 +64,7 @@ impl Flow {
     }
 }
 
-/// Adds a parameter as the claim that it is in an object: numbers and JSON texts are no strings there (RFC 9101 §4,
+/// Adds a parameter as the claim that it is in an object: numbers and JSON texts are not strings there (RFC 9101 §4,
 /// OpenID Connect Core §6.1), and several values are a list.
 fn add_claim(claims: &mut Map<String, Value>, name: &str, value: &str) {
     let value = match name {

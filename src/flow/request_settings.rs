@@ -23,7 +23,7 @@ pub enum PushedRequests {
     Never,
 }
 
-/// How the browser brings the authorization response to the callback.
+/// How the authorization response is returned to the callback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResponseMode {

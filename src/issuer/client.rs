@@ -53,7 +53,7 @@ pub struct Client {
     pub(super) is_spiffe: bool,
     /// Whether credentials are sent although the metadata does not list their method.
     pub(super) may_be_unlisted: bool,
-    /// Whether connections present a certificate, whatever the authentication method.
+    /// Whether connections present a TLS certificate although the authentication method is another one.
     pub(super) presents_certificate: bool,
 }
 
@@ -186,7 +186,7 @@ impl Client {
     /// `with_http_client` (feature `reqwest`) a client of reqwest with an `Identity`. This is not checked; without the
     /// certificate the server rejects the client.
     ///
-    /// All requests of the client use `mtls_endpoint_aliases` of the metadata, if they are there ([RFC 8705 §5]): token,
+    /// All requests of the client use `mtls_endpoint_aliases` of the metadata, if present ([RFC 8705 §5]): token,
     /// introspection, revocation and userinfo.
     ///
     /// [RFC 8705 §2]: https://www.rfc-editor.org/rfc/rfc8705#section-2

@@ -33,7 +33,7 @@ pub(super) enum AssertionSigner<'a> {
     Secret(HmacAlgorithm, &'a ClientSecret),
 }
 
-/// What an assertion says.
+/// The contents of an assertion that differ between clients.
 pub(super) struct Assertion<'a> {
     pub(super) client_id: &'a str,
     /// One string, not a list: a list could contain a second server, which could replay the assertion.

@@ -59,7 +59,7 @@ impl LoginLayer {
         self.with_requests(|flow| flow.with_signed_requests(key))
     }
 
-    /// Sets how the browser brings the authorization response. Default: [`ResponseMode::Query`].
+    /// Sets how the authorization response is returned to the callback. Default: [`ResponseMode::Query`].
     ///
     /// A response in another mode is rejected, and the login can still complete with the right one. A mode
     /// that `response_modes_supported` of the metadata does not list is an error of the configuration in

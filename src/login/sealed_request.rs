@@ -12,8 +12,8 @@ use crate::flow::{LoginPurpose, has_expired};
 use crate::random::RandomError;
 use crate::record::{Reader, SessionId, Writer};
 
-/// The parameters of a login and what it is for. The return target is a parameter of the URL: it is no secret, and
-/// checked wherever it comes from.
+/// The parameters of a login and what it is for. The return target is a parameter of the URL: it is not secret, and
+/// it is checked in every case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SealedRequest {
     pub(super) request: LoginRequest,

@@ -86,7 +86,7 @@ impl Session {
     /// # struct Staff { is_editor: bool }
     /// fn policies() -> Result<[Policy; 2], ConfigError> {
     ///     let clerk = Policy::role("roles", "clerk")?;
-    ///     let editor = Policy::claim("the user is no editor", |session: &Session| {
+    ///     let editor = Policy::claim("the user is not an editor", |session: &Session| {
     ///         let staff: Option<Staff> = session.app_data().unwrap_or_default();
     ///         staff.is_some_and(|staff| staff.is_editor)
     ///     })?;
