@@ -119,7 +119,7 @@ impl fmt::Debug for ProofKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{EmbeddedKey, Jws};
+    use crate::crypto::{EmbeddedKey, Jws, base64url};
     use crate::protocol::json::{Json, parse_object};
 
     #[test]

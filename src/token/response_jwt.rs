@@ -70,9 +70,8 @@ pub(crate) async fn verify(
     };
     let is_for_us = |claims: &_| has_login && names_client(claims, client_id);
     let signed = settings.verify_with_permitted(server, jwt, rules, is_for_us);
-    let signed = signed
-        .await
-        .map_err(|error| explain(settings, server, jwt, &error))?;
+    let explain = |error| explain(settings, server, jwt, &error, has_login);
+    let signed = signed.await.map_err(explain)?;
     check_audience(settings, &signed.registered, client_id)?;
     let claims = parse_object_with_repeats(&signed.payload)
         .map_err(|_| ResponseJwtError::Token(VerifyErrorKind::Malformed))?;
@@ -111,6 +110,7 @@ fn explain(
     server: &AuthorizationServer,
     jwt: &str,
     error: &VerifyError,
+    has_login: bool,
 ) -> ResponseJwtError {
     if let Some(unavailable) = error.unavailable() {
         return ResponseJwtError::Unavailable(unavailable.clone());
@@ -144,6 +144,11 @@ fn explain(
             .chain(time("iat").map(|iat| ("iat", iat)))
             .max_by_key(|(_, at)| *at)
             .map(|(name, at)| wrong_time(ahead(name, at, now))),
+        VerifyErrorKind::UnknownKey if !has_login => Some(Explanation::new(
+            "a key that is not cached, and no cookie of a login in progress, so the key set was not fetched",
+            "the browser that started the login",
+            "",
+        )),
         _ => None,
     };
     match explanation {

@@ -402,6 +402,9 @@ async fn the_log_explains_a_rejected_response() {
         let text = log.take();
         assert!(text.contains(expected), "{text}");
     }
+    callback(&shop, &Jar::default(), &forged(0), ResponseMode::Jwt).await;
+    let text = log.take();
+    assert!(text.contains("no cookie of a login in progress"), "{text}");
     let encrypted = "response=a.b.c.d.e";
     callback(&shop, &Jar::default(), encrypted, ResponseMode::Jwt).await;
     let text = log.take();
