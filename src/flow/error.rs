@@ -130,6 +130,26 @@ impl FlowError {
         Self::new(FlowErrorKind::Request, code, message)
     }
 
+    /// Converts a refusal of a pushed request whose parameters a link chose: it says nothing about this application,
+    /// unless it is about the client or about what every login requests.
+    pub(super) fn caused_by_parameters(mut self) -> Self {
+        let is_of_settings = matches!(
+            self.oauth_error(),
+            None | Some(
+                OAuthErrorCode::InvalidClient
+                    | OAuthErrorCode::UnauthorizedClient
+                    | OAuthErrorCode::UnsupportedResponseType
+                    | OAuthErrorCode::InvalidScope
+                    | OAuthErrorCode::InvalidTarget
+                    | OAuthErrorCode::InvalidAuthorizationDetails
+            )
+        );
+        if self.code == "pushed_request_refused" && !is_of_settings {
+            self.kind = FlowErrorKind::Request;
+        }
+        self
+    }
+
     /// Converts an error response of the authorization endpoint (RFC 6749 §4.1.2.1). `silent` states that the
     /// request had `prompt=none`.
     pub(super) fn refused(code: OAuthErrorCode, description: Option<String>, silent: bool) -> Self {

@@ -55,5 +55,5 @@ pub(crate) use settings::Flow;
 pub(crate) use start_request::StartRequest;
 #[cfg(test)]
 pub(crate) use transaction::{Destination, LoginSecret};
-pub(crate) use transaction::{LoginPurpose, StateDigest, Transaction, has_expired};
+pub(crate) use transaction::{LoginPurpose, PageDigest, StateDigest, Transaction, has_expired};
 pub use userinfo::{UserInfo, UserInfoError};

@@ -62,6 +62,7 @@ impl Flow {
         request.check(&metadata)?;
         self.access
             .check(request.authorization_details.as_ref(), &metadata)?;
+        let is_of_a_link = request.is_of_a_link();
         let request = self.with_requirements(request)?;
         let acr_values = request.acr_values()?;
 
@@ -75,11 +76,16 @@ impl Flow {
             silent: request.prompt.as_deref() == Some("none"),
             max_age: request.max_age,
             claims: request.claim_requirements(acr_values.as_ref())?,
+            page: request.page,
             acr_values,
             replaces: request.replaces,
         };
         let authorization = self.authorization_request(state, &transaction.secret, &request)?;
-        let location = self.send_request(&metadata, &authorization).await?;
+        let location = self.send_request(&metadata, &authorization).await;
+        let location = location.map_err(|error| match is_of_a_link {
+            true => error.caused_by_parameters(),
+            false => error,
+        })?;
         Ok(StartedLogin {
             location,
             transaction,

@@ -1,8 +1,10 @@
 //! What the request that starts a login may ask for, combined with what every login of the application asks for.
 
+use std::fmt;
+
 use super::error::FlowError;
 use super::settings::Flow;
-use super::transaction::LoginPurpose;
+use super::transaction::{LoginPurpose, PageDigest};
 use crate::protocol::authorization_request::AuthorizationRequest;
 use crate::protocol::requested_claims::RequestedClaims;
 use crate::protocol::{AuthorizationDetails, Metadata};
@@ -16,12 +18,14 @@ const MAX_PARAMETER: usize = 512;
 const MAX_CHECKED: usize = 68;
 
 /// The parameters of a login that the request which starts it may set.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct StartRequest {
     pub(crate) by_person: bool,
     pub(crate) purpose: LoginPurpose,
     /// Whether the application itself chose the parameters, as a sealed request shows, and not a link.
     pub(crate) by_application: bool,
+    /// The page that requires another authentication.
+    pub(crate) page: Option<PageDigest>,
     pub(crate) login_hint: Option<String>,
     pub(crate) prompt: Option<String>,
     pub(crate) ui_locales: Option<String>,
@@ -33,6 +37,19 @@ pub(crate) struct StartRequest {
     pub(crate) requested_claims: Option<RequestedClaims>,
     /// The session that the browser has at the start.
     pub(crate) replaces: Option<SessionRef>,
+}
+
+/// Omits the hint, which often is an e-mail address, and what is requested.
+impl fmt::Debug for StartRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartRequest")
+            .field("purpose", &self.purpose)
+            .field("by_application", &self.by_application)
+            .field("prompt", &self.prompt)
+            .field("acr_values", &self.acr_values)
+            .field("max_age", &self.max_age)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Flow {
@@ -98,6 +115,18 @@ impl Flow {
 }
 
 impl StartRequest {
+    /// Returns whether a link chose parameters, which the authorization server may reject.
+    pub(super) fn is_of_a_link(&self) -> bool {
+        let texts = [
+            &self.login_hint,
+            &self.prompt,
+            &self.ui_locales,
+            &self.acr_values,
+        ];
+        let has_texts = texts.into_iter().any(Option::is_some);
+        !self.by_application && (has_texts || self.max_age.is_some())
+    }
+
     pub(super) fn check(&self, metadata: &Metadata) -> Result<(), FlowError> {
         let texts = [
             &self.login_hint,

@@ -13,7 +13,7 @@ use crate::protocol::{CodeVerifier, Nonce, State};
 use crate::record::{Reader, SessionId, SessionRef, UserDigest, Writer};
 use crate::token::id_token::{AcrValues, ClaimRequirements};
 
-const SCHEMA: u8 = 5;
+const SCHEMA: u8 = 6;
 
 /// Binds an authorization response to its authorization request and to the browser that sent the request
 /// (RFC 9700 §4.4.2, §4.7.1). Encrypted before it is stored in a cookie.
@@ -35,6 +35,8 @@ pub(crate) struct Transaction {
     pub(crate) acr_values: Option<AcrValues>,
     /// What was requested for this login only.
     pub(crate) claims: ClaimRequirements,
+    /// The page that requires another authentication, if the user returns to another one.
+    pub(crate) page: Option<PageDigest>,
     /// The session that the browser had at the start, since its cookie may be missing at the callback.
     pub(crate) replaces: Option<SessionRef>,
 }
@@ -70,6 +72,11 @@ impl LoginPurpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StateDigest([u8; 16]);
 
+/// The first 6 bytes of SHA-256 over the path and query of a page. Two pages with the same digest would share the limit on
+/// their redirects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PageDigest([u8; 6]);
+
 /// A digest of the authorization server and the redirect URI of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Destination([u8; 16]);
@@ -81,6 +88,27 @@ pub(crate) struct LoginSecret(Zeroizing<[u8; 32]>);
 impl StateDigest {
     pub(crate) fn of(state: &State) -> Self {
         Self(half_digest(state.expose().as_bytes()))
+    }
+
+    pub(crate) fn to_text(self) -> String {
+        base64url::encode(&self.0)
+    }
+}
+
+impl PageDigest {
+    pub(crate) fn of(page: &str) -> Self {
+        let page = page.split('#').next().unwrap_or_default();
+        let mut start = [0; 6];
+        start.copy_from_slice(&sha256(page.as_bytes())[..6]);
+        Self(start)
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 6]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     pub(crate) fn to_text(self) -> String {
@@ -145,7 +173,8 @@ impl Transaction {
     /// Returns which of the longer parts there are, in one byte: the cookie is short.
     fn parts(&self) -> u8 {
         let acr_values = u8::from(self.acr_values.is_some()) * ACR_VALUES;
-        acr_values | (u8::from(!self.claims.is_empty()) * CLAIMS)
+        let claims = u8::from(!self.claims.is_empty()) * CLAIMS;
+        acr_values | claims | (u8::from(self.page.is_some()) * PAGE)
     }
 
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -166,6 +195,10 @@ impl Transaction {
         let writer = match self.claims.is_empty() {
             true => writer,
             false => writer.bytes(&self.claims.to_bytes()),
+        };
+        let writer = match &self.page {
+            None => writer,
+            Some(page) => writer.raw(page.as_bytes()),
         };
         let writer = writer.flag(self.replaces.is_some());
         match &self.replaces {
@@ -208,6 +241,10 @@ impl Transaction {
                 0 => ClaimRequirements::default(),
                 _ => ClaimRequirements::from_bytes(reader.bytes()?)?,
             },
+            page: match parts & PAGE {
+                0 => None,
+                _ => Some(PageDigest::from_bytes(reader.array()?)),
+            },
             replaces: match reader.flag()? {
                 true => Some(SessionRef {
                     id: SessionId::new(reader.array()?),
@@ -218,13 +255,14 @@ impl Transaction {
             },
         };
         reader.finish()?;
-        (parts <= ACR_VALUES | CLAIMS).then_some(transaction)
+        (parts <= ACR_VALUES | CLAIMS | PAGE).then_some(transaction)
     }
 }
 
 /// Bits of the byte that says which of the longer parts follow.
 const ACR_VALUES: u8 = 1;
 const CLAIMS: u8 = 2;
+const PAGE: u8 = 4;
 
 /// Returns whether what started at `started_at` has taken longer than `limit`. The start may be that of a replica whose
 /// clock is ahead.
@@ -273,6 +311,7 @@ mod tests {
             max_age: Some(0),
             acr_values: AcrValues::parse("gold silver"),
             claims: claims("alice"),
+            page: Some(PageDigest::of("/pay")),
             replaces: Some(session([7; 32])),
         }
     }

@@ -224,6 +224,16 @@ impl LoginContext {
 
     /// Returns the response to a request that needs a session and has none.
     pub(crate) fn login_required(&self, method: &Method, headers: &HeaderMap) -> LayerResponse {
+        let original = self.outer_path();
+        self.login_required_for(method, headers, original.as_deref())
+    }
+
+    fn login_required_for(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        continue_at: Option<&str>,
+    ) -> LayerResponse {
         self.note_session_dependence();
         // Only a GET is a navigation, so users never return to the URL of another method.
         let settings = &self.layer.settings;
@@ -231,8 +241,7 @@ impl LoginContext {
         if let Some(response) = self.conflict_response(kind) {
             return response;
         }
-        let original = self.outer_path();
-        settings.login_required(kind, headers, original.as_deref())
+        settings.login_required(kind, headers, continue_at)
     }
 
     /// Returns the response to a navigation that leads to a login, if users cannot sign in.
@@ -269,10 +278,24 @@ impl LoginContext {
         check.is_from_own_script(method, headers)
     }
 
-    /// Returns whether the request is a navigation from a page of this application.
+    /// Returns whether the user followed a link on a page of this application. The page that continues after a login with
+    /// a Strict cookie navigates to a target that another site may have chosen, without a user action.
     pub(crate) fn is_own_navigation(&self, method: &Method, headers: &HeaderMap) -> bool {
         let check = self.layer.settings.csrf_check();
-        check.is_navigation(method, headers) && check.is_same_origin(headers)
+        check.is_navigation(method, headers)
+            && check.is_same_origin(headers)
+            && navigation::is_user_activated(headers)
+    }
+
+    /// Returns the response to a navigation to a download without a session. The user returns to the page with the link:
+    /// a redirect to the download itself would not come from a page of this application.
+    pub(crate) fn login_required_for_download(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> LayerResponse {
+        let page = self.layer.settings.referring_page(headers);
+        self.login_required_for(method, headers, page)
     }
 
     /// Returns the response to a request from another site.

@@ -8,6 +8,8 @@ use http::header::HeaderMap;
 use http::request::Parts;
 
 use super::context::LoginContext;
+use crate::record::SessionId;
+use crate::session::Session;
 
 /// The request that a layer was extracted from.
 #[derive(Clone)]
@@ -17,6 +19,7 @@ pub(super) struct RequestOfHandler {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) context: LoginContext,
+    pub(super) session: Option<SessionId>,
 }
 
 impl ExtractedFrom {
@@ -25,6 +28,7 @@ impl ExtractedFrom {
             method: head.method.clone(),
             headers: head.headers.clone(),
             context: head.extensions.get::<LoginContext>()?.clone(),
+            session: head.extensions.get::<Session>().map(|one| *one.id()),
         })))
     }
 

@@ -1,5 +1,6 @@
 //! [`LoginRequest`]: what the application asks for in one login.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::token::id_token::AcrValues;
 ///
 /// A handler starts the login with [`LoginLayer::start`](super::LoginLayer::start), or has the user of a session
 /// authenticate again with [`LoginLayer::step_up`](super::LoginLayer::step_up). A parameter that is set here takes the
-/// place of the one for all logins
+/// place of the one for all logins (a step-up keeps the `acr_values` and the `max_age` of all logins as well)
 /// ([`with_authorization_parameter`](super::LoginLayer::with_authorization_parameter)); without it, that one applies.
 ///
 /// The parameters reach the login route encrypted, in a URL that is valid for ten minutes. Users cannot change them.
@@ -29,7 +30,7 @@ use crate::token::id_token::AcrValues;
 ///     .with_return_to("/settings/password");
 /// # Ok::<(), tower_oauth::ConfigError>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct LoginRequest {
     pub(super) login_hint: Option<String>,
@@ -186,6 +187,19 @@ impl LoginRequest {
     }
 }
 
+/// Omits the hint, which often is an e-mail address, and what is requested.
+impl fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginRequest")
+            .field("prompt", &self.prompt)
+            .field("ui_locales", &self.ui_locales)
+            .field("acr_values", &self.acr_values)
+            .field("max_age", &self.max_age)
+            .field("return_to", &self.return_to)
+            .finish_non_exhaustive()
+    }
+}
+
 fn within_json_limit(setting: &'static str, text: String) -> Result<String, ConfigError> {
     match text.len() <= MAX_JSON {
         true => Ok(text),
@@ -207,7 +221,7 @@ fn checked(setting: &'static str, value: &str) -> Result<String, ConfigError> {
 fn invalid(setting: &'static str, value: &str, reason: &'static str) -> ConfigError {
     ConfigError::Setting {
         setting,
-        value: value.to_owned(),
+        value: value.chars().take(MAX_IN_ERROR).collect(),
         reason,
     }
 }
@@ -216,6 +230,8 @@ fn invalid(setting: &'static str, value: &str, reason: &'static str) -> ConfigEr
 const MAX_TEXT: usize = 512;
 const MAX_JSON: usize = 1024;
 const MAX_TOTAL: usize = 1920;
+/// How many characters of a value an error has.
+const MAX_IN_ERROR: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -281,6 +297,10 @@ mod tests {
         ] {
             assert_eq!(result.is_ok(), is_valid, "{name}: {result:?}");
         }
+        let error = new().with_login_hint(&too_long).unwrap_err();
+        assert!(!error.to_string().contains(&"a".repeat(MAX_IN_ERROR + 1)));
+        let hint = new().with_login_hint("alice@example.com");
+        assert!(!format!("{hint:?}").contains("alice"));
         let large = new()
             .with_login_hint(&text)
             .and_then(|request| request.with_prompt(&text))

@@ -55,7 +55,7 @@ impl LoginLayer {
     /// | parameter | value | checked |
     /// | --- | --- | --- |
     /// | `max_age` | seconds since the user authenticated; the smaller one counts | `auth_time` of the ID token must be there and fit |
-    /// | `acr_values` | words separated by spaces; a link can select some of them | `acr` of the ID token must be one of them |
+    /// | `acr_values` | words separated by spaces; a link or a step-up can select some of them | `acr` of the ID token must be one of them |
     /// | `prompt` | `login`, `consent` or `select_account`; a link can add to them | no: the user could remove the parameter. `max_age` of 0 is `login` with a check |
     ///
     /// Many authorization servers require `consent` before they issue a refresh token (OpenID Connect

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::cookies::Cookies;
 use super::login_request::LoginRequest;
 use crate::crypto::seal::Purpose;
-use crate::flow::{LoginPurpose, has_expired};
+use crate::flow::{LoginPurpose, PageDigest, has_expired};
 use crate::random::RandomError;
 use crate::record::{Reader, SessionId, Writer};
 
@@ -18,8 +18,11 @@ use crate::record::{Reader, SessionId, Writer};
 pub(super) struct SealedRequest {
     pub(super) request: LoginRequest,
     pub(super) purpose: LoginPurpose,
-    /// The session whose user authenticates again.
+    /// The session that the browser must have for the parameters to apply: that of the user who authenticates again, or
+    /// for whom the application requests more access.
     pub(super) session: Option<SessionId>,
+    /// The page that requires another authentication.
+    pub(super) page: Option<PageDigest>,
 }
 
 /// Why a sealed request does not start a login.
@@ -37,6 +40,7 @@ impl SealedRequest {
             request,
             purpose,
             session,
+            page,
         } = self;
         let writer = Writer::new(SCHEMA)
             .number(now)
@@ -44,6 +48,11 @@ impl SealedRequest {
             .flag(session.is_some());
         let writer = match session {
             Some(id) => writer.raw(id.as_bytes()),
+            None => writer,
+        };
+        let writer = writer.flag(page.is_some());
+        let writer = match page {
+            Some(page) => writer.raw(page.as_bytes()),
             None => writer,
         };
         let writer = writer.optional_number(request.max_age.map(i64::from));
@@ -71,6 +80,10 @@ impl SealedRequest {
             true => Some(SessionId::new(reader.array()?)),
             false => None,
         };
+        let page = match reader.flag()? {
+            true => Some(PageDigest::from_bytes(reader.array()?)),
+            false => None,
+        };
         let max_age = match reader.optional_number()? {
             Some(seconds) => Some(u32::try_from(seconds).ok()?),
             None => None,
@@ -91,6 +104,7 @@ impl SealedRequest {
             request,
             purpose,
             session,
+            page,
         };
         Some((sealed_at, sealed))
     }
@@ -122,6 +136,7 @@ mod tests {
             },
             purpose: LoginPurpose::StepUp,
             session: Some(SessionId::new([7; 32])),
+            page: Some(PageDigest::of("/pay")),
         }
     }
 

@@ -111,6 +111,7 @@ impl LoginContext {
             },
             purpose: LoginPurpose::Optional,
             session: None,
+            page: None,
         };
         let login_url = settings.login_url_of(&request, Some(target)).ok()?;
         let mut response = response::redirect(&login_url);

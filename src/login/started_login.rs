@@ -23,7 +23,8 @@ impl LoginLayer {
     ///
     /// After the login the user returns to [`with_return_to`](LoginRequest::with_return_to), or to the page that was
     /// navigated to, or to [the default](Self::with_default_return_to). A user who is signed in can sign in as another
-    /// user; the new session then replaces the current one. Without a request (the layer was not extracted), the
+    /// user; the new session then replaces the current one. Claims and authorization details are requested only in a browser
+    /// that still has the session of this request, if there is one. Without a request (the layer was not extracted), the
     /// response is 500.
     ///
     #[cfg_attr(feature = "axum", doc = "```")]
@@ -33,10 +34,11 @@ impl LoginLayer {
     /// use tower_oauth::{ConfigError, LoginLayer};
     ///
     /// /// Asks for the e-mail address only where it is needed.
-    /// async fn newsletter(login: LoginLayer) -> Response {
+    /// async fn newsletter(login: LoginLayer) -> Result<Response, String> {
     ///     let claims = serde_json::json!({ "id_token": { "email": { "essential": true } } });
     ///     let request = LoginRequest::new().with_requested_claims(claims);
-    ///     login.start(request.unwrap_or_default())
+    ///     let request = request.map_err(|error: ConfigError| error.to_string())?;
+    ///     Ok(login.start(request))
     /// }
     /// ```
     pub fn start<B: From<Bytes>>(&self, request: LoginRequest) -> Response<B> {
@@ -49,24 +51,26 @@ impl LoginLayer {
     /// A navigation gets 303 to the login route. Forms get a page with a link to it, scripts 401 with `login_url` and
     /// the code `authentication_too_weak`, htmx also `HX-Redirect`. The login replaces the session only if the same user
     /// completes it, with an `acr` and an `auth_time` that fit; otherwise the user gets an error page and keeps the
-    /// session. The new session has new tokens and the application data of the login hook.
+    /// session. The new session has new tokens and the application data of the login hook. An `acr` that every login
+    /// requests is still required: if `request` has none of these, the response is 403.
     ///
     /// Call it if the session does not meet what the handler requires, and check that again in the next request: within
-    /// 30 seconds after such a login for the same page, the response is 403 instead of another redirect. To require an
+    /// 30 seconds after such a login of the same page, wherever it returned to, the response is 403 instead of another redirect. To require an
     /// authentication of a whole route, use [`RequiredLayer::with_step_up`](super::RequiredLayer::with_step_up).
     ///
     #[cfg_attr(feature = "axum", doc = "```")]
     #[cfg_attr(not(feature = "axum"), doc = "```ignore")]
     /// use axum::response::{IntoResponse as _, Response};
     /// use tower_oauth::login::LoginRequest;
-    /// use tower_oauth::{LoginLayer, Session};
+    /// use tower_oauth::{ConfigError, LoginLayer, Session};
     ///
-    /// async fn close_account(login: LoginLayer, session: Session) -> Response {
+    /// async fn close_account(login: LoginLayer, session: Session) -> Result<Response, String> {
     ///     if session.claims().get("acr").is_some_and(|acr| acr == "phr") {
-    ///         return "please confirm".into_response();
+    ///         return Ok("please confirm".into_response());
     ///     }
     ///     let request = LoginRequest::new().with_acr_values(["phr"]);
-    ///     login.step_up(&session, request.unwrap_or_default())
+    ///     let request = request.map_err(|error: ConfigError| error.to_string())?;
+    ///     Ok(login.step_up(&session, request))
     /// }
     /// ```
     pub fn step_up<B: From<Bytes>>(&self, session: &Session, request: LoginRequest) -> Response<B> {
@@ -109,8 +113,11 @@ impl LoginLayer {
             .and_then(|path| settings.return_to(path));
         let original = context.outer_path();
         let computed = settings.target_after_login(requested, headers, original.as_deref());
+        // Another user who obtains the URL of the login must not have these requested in the name of the user who opens it.
+        let is_bound = request.claims.is_some() || request.authorization_details.is_some();
         let sealed = SealedRequest {
             request,
+            session: from.session.filter(|_| is_bound),
             ..SealedRequest::default()
         };
         match settings.login_url_of(&sealed, explicit.or(computed)) {

@@ -21,9 +21,9 @@ use super::response::LayerResponse;
 use super::sealed_request::SealedRequest;
 use super::settings::Settings;
 use crate::bearer::RequiredAuthentication;
-use crate::crypto::base64url;
-use crate::crypto::digest::sha256;
-use crate::flow::LoginPurpose;
+use crate::flow::{LoginPurpose, PageDigest, Transaction};
+use crate::protocol::sanitize::log_safe;
+use crate::record::SessionRef;
 use crate::session::Session;
 use crate::token::id_token::AcrValues;
 
@@ -77,7 +77,8 @@ impl LoginContext {
         reason: String,
     ) -> LayerResponse {
         let kind = navigation::request_kind(method, headers, &self.settings().origin);
-        self.step_up_as(kind, session, request, headers, reason)
+        let original = self.outer_path();
+        self.step_up_as(kind, session, request, headers, original.as_deref(), reason)
     }
 
     /// The same for a relay, whose upstream requires the authentication. `navigation` are the header fields of a request
@@ -98,7 +99,9 @@ impl LoginContext {
             "session {}: the upstream requires it",
             session.id().log_prefix()
         );
-        self.step_up_as(kind, session, request, &headers, reason)
+        // A navigation to the download itself would not come from a page of this application.
+        let page = self.settings().referring_page(&headers);
+        self.step_up_as(kind, session, request, &headers, page, reason)
     }
 
     fn step_up_as(
@@ -107,6 +110,7 @@ impl LoginContext {
         session: &Session,
         mut request: LoginRequest,
         headers: &HeaderMap,
+        continue_at: Option<&str>,
         reason: String,
     ) -> LayerResponse {
         self.note_session_dependence();
@@ -114,12 +118,16 @@ impl LoginContext {
         if let Some(response) = self.conflict_response(kind) {
             return response;
         }
-        let original = self.outer_path();
-        let has_stepped_up = original.as_deref().is_some_and(|page| {
-            let jar = Jar::read(headers, &settings.cookies);
-            jar.values(STEPPED_UP).contains(&&*mark_of(page))
+        let page = self.outer_path().map(|page| PageDigest::of(&page));
+        let page = page.filter(|_| kind == RequestKind::Navigation);
+        let has_stepped_up = page.is_some_and(|page| {
+            let (jar, mark) = (Jar::read(headers, &settings.cookies), page.to_text());
+            let marks = jar.values(STEPPED_UP);
+            marks
+                .iter()
+                .any(|value| value.split('.').any(|one| one == mark))
         });
-        if kind == RequestKind::Navigation && has_stepped_up {
+        if has_stepped_up {
             let refusal = WEAK_AUTHENTICATION.because(format!(
                 "{reason}; the user has just authenticated again for this page, and the ID token still does not meet it"
             ));
@@ -130,15 +138,32 @@ impl LoginContext {
             (Some(requested), Some(configured)) => Some(requested.min(configured)),
             (requested, configured) => requested.or(configured),
         };
+        request.acr_values = match (request.acr_values, settings.flow().acr_values()) {
+            (Some(requested), Some(configured)) => {
+                let is_configured = |one: &&str| configured.split(' ').any(|other| other == *one);
+                let both: Vec<&str> = requested.split(' ').filter(is_configured).collect();
+                if both.is_empty() {
+                    let refusal = WEAK_AUTHENTICATION.because(format!(
+                        "{reason}; it has no `acr` of the `acr_values` {} that every login requests with \
+                         `with_authorization_parameter`",
+                        log_safe(configured)
+                    ));
+                    return settings.reject(headers, &refusal, None);
+                }
+                Some(both.join(" "))
+            }
+            (requested, _) => requested,
+        };
         let explicit = request.return_to.take();
         let explicit = explicit
             .as_deref()
             .and_then(|path| settings.return_to(path));
-        let computed = settings.target_after_login(kind, headers, original.as_deref());
+        let computed = settings.target_after_login(kind, headers, continue_at);
         let sealed = SealedRequest {
             request,
             purpose: LoginPurpose::StepUp,
             session: Some(*session.id()),
+            page,
         };
         match settings.login_url_of(&sealed, explicit.or(computed)) {
             Ok(login_url) => {
@@ -153,27 +178,38 @@ impl LoginContext {
 }
 
 impl Settings {
-    /// Returns whether the session of a browser has ended since its user began to authenticate again: then its login is
-    /// an ordinary one. A Strict cookie is not sent with a callback, and a store may be unavailable, which shows nothing.
-    pub(super) async fn has_no_session(&self, headers: &HeaderMap) -> bool {
-        self.same_site == SameSite::Lax
-            && self
-                .session(headers, false)
-                .await
-                .is_ok_and(|cookie| cookie.session.is_none())
+    /// Adjusts a login to the session that the browser has when its user has authenticated again. Without a session it is
+    /// an ordinary login. Another session since then can be replaced by its own user only. A Strict cookie is not sent
+    /// with a callback, and a store may be unavailable, which shows nothing.
+    pub(super) async fn bind_step_up(&self, headers: &HeaderMap, transaction: &mut Transaction) {
+        if self.same_site != SameSite::Lax {
+            return;
+        }
+        let Ok(cookie) = self.session(headers, false).await else {
+            return;
+        };
+        match cookie.session {
+            None => transaction.purpose = LoginPurpose::SignIn,
+            Some((loaded, _)) => transaction.replaces = Some(SessionRef::from(&**loaded.record())),
+        }
     }
 
-    /// Returns the cookie that marks that the user has just authenticated again for the page `target`.
-    pub(super) fn mark_step_up(&self, target: &str) -> Option<HeaderValue> {
+    /// Returns the cookie that marks that the user has just authenticated again for `page`, and returns to `target`.
+    pub(super) fn mark_step_up(
+        &self,
+        target: &str,
+        page: Option<PageDigest>,
+    ) -> Option<HeaderValue> {
+        let target = PageDigest::of(target);
+        let page = page.filter(|page| *page != target);
+        let marks: Vec<String> = std::iter::once(target)
+            .chain(page)
+            .map(PageDigest::to_text)
+            .collect();
         let lifetime = CookieLifetime::Of(RECENT);
         self.cookies
-            .set(STEPPED_UP, &mark_of(target), lifetime, SameSite::Lax)
+            .set(STEPPED_UP, &marks.join("."), lifetime, SameSite::Lax)
     }
-}
-
-fn mark_of(page: &str) -> String {
-    let page = page.split('#').next().unwrap_or_default();
-    base64url::encode(&sha256(page.as_bytes())[..9])
 }
 
 /// How long a step-up is recent: longer than the redirect to the page takes.

@@ -165,7 +165,7 @@ const NO_ROOM: &str = "with it, the header fields would not fit into the default
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Destination, LoginPurpose, LoginSecret};
+    use crate::flow::{Destination, LoginPurpose, LoginSecret, PageDigest};
     use crate::protocol::State;
     use crate::protocol::requested_claims::RequestedClaims;
     use crate::record::{SessionId, SessionRef, UserDigest};
@@ -191,6 +191,7 @@ mod tests {
             // A login has either the most claims or the most `acr_values`; see `StartRequest`.
             acr_values: None,
             claims: ClaimRequirements::of(&RequestedClaims::parse(claims).unwrap()),
+            page: Some(PageDigest::of("/pay")),
             replaces: Some(SessionRef {
                 id: SessionId::new([1; 32]),
                 user: UserDigest::new("https://id.example.com", "alice"),

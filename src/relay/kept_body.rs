@@ -31,7 +31,7 @@ pub(super) enum OutgoingBody<B> {
 }
 
 impl<B: Body<Data = Bytes>> OutgoingBody<B> {
-    /// Reads a body if its size is known and at most [`MAX_KEPT`]. Each frame must arrive within `limit`.
+    /// Reads a body if its size is known and at most [`MAX_KEPT`]. All of it must arrive within `limit`.
     pub(super) async fn keep(
         body: StrippedBody<B>,
         clock: &SharedClock,
@@ -43,16 +43,22 @@ impl<B: Body<Data = Bytes>> OutgoingBody<B> {
         if body.size_hint().exact().is_none_or(|size| size > MAX_KEPT) {
             return Ok(Self::Streamed(body));
         }
+        let read = within(&**clock, limit, KeptBody::read(body)).await;
+        read.unwrap_or_else(|| Err(refusal::body_too_late()))
+            .map(Self::Kept)
+    }
+}
+
+impl KeptBody {
+    async fn read<B: Body<Data = Bytes>>(body: StrippedBody<B>) -> Result<Self, RelayResponse> {
         let (mut data, mut trailers) = (BytesMut::new(), None);
         let mut body = pin!(body);
-        loop {
-            let next = poll_fn(|cx| body.as_mut().poll_frame(cx));
-            let frame = within(&**clock, limit, next).await;
-            let Some(frame) = frame.ok_or_else(refusal::body_too_late)? else {
-                break;
-            };
-            let frame = frame.map_err(|_| refusal::unreadable_body())?;
+        // The error of a body need not be `Send`.
+        while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx).map_err(|_| ())).await {
+            let frame = frame.map_err(|()| refusal::unreadable_body())?;
             match frame.into_data() {
+                // A body can have any number of empty frames ready. Yielding between them lets the timeout fire.
+                Ok(part) if part.is_empty() => tokio::task::yield_now().await,
                 Ok(part) => data.extend_from_slice(&part),
                 Err(frame) => trailers = frame.into_trailers().ok().or(trailers),
             }
@@ -61,9 +67,9 @@ impl<B: Body<Data = Bytes>> OutgoingBody<B> {
                 return Err(refusal::unreadable_body());
             }
         }
-        Ok(Self::Kept(KeptBody {
+        Ok(Self {
             data: data.freeze(),
             trailers,
-        }))
+        })
     }
 }

@@ -185,7 +185,7 @@ impl Settings {
         let own_navigation = self.downloads && context.is_own_navigation(method, headers);
         let Some(session) = parts.extensions.get::<Session>() else {
             return Err(Box::new(match own_navigation {
-                true => context.login_required(method, headers),
+                true => context.login_required_for_download(method, headers),
                 false => context.login_required_for_script(headers),
             }));
         };

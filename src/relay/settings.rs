@@ -177,8 +177,11 @@ impl<T> Relay<T> {
         Ok(self.with(|settings| settings.response_fields = fields))
     }
 
-    /// Also relays a GET without the static header if it is a navigation from a page of this
-    /// application (`Sec-Fetch-Site: same-origin`): for download links.
+    /// Also relays a GET without the static header if the user followed a link on a page of this
+    /// application (`Sec-Fetch-Site: same-origin` and `Sec-Fetch-User: ?1`): for download links. A
+    /// redirect or a refresh is no such navigation. After a login, or a step-up that the upstream
+    /// requires, the user returns to the page with the link (`Referer`), or to the default return
+    /// target.
     ///
     /// The upstream should send downloads as attachments; pages are shown in a sandbox.
     #[must_use]

@@ -730,3 +730,29 @@ async fn a_signed_request_is_pushed_alone() {
     let form = pushed(&shop.server)[0].parameters();
     assert_eq!(names(&form), ["client_id", "request"]);
 }
+
+/// Every caller can cause such a refusal, so it is no error of the configuration.
+#[tokio::test]
+async fn a_refusal_of_what_a_link_asked_for_is_a_bad_request() {
+    for (query, error, status) in [
+        (
+            "?acr_values=nonsense",
+            "unmet_authentication_requirements",
+            400,
+        ),
+        ("?login_hint=x", "invalid_request", 400),
+        ("", "invalid_request", 500),
+        ("?acr_values=nonsense", "invalid_client", 500),
+        ("?acr_values=nonsense", "unauthorized_client", 500),
+        ("?acr_values=nonsense", "invalid_scope", 500),
+        ("?acr_values=nonsense", "temporarily_unavailable", 503),
+    ] {
+        let shop = shop_at(pushing_server(), |login| login);
+        shop.server
+            .fail(Endpoint::PushedAuthorizationRequest, Fault::refusal(error));
+        let login_url = format!("/auth/login{query}");
+        let answer = shop.send(Ask::page(&login_url)).await;
+        assert_eq!(answer.status.as_u16(), status, "{query} {error}");
+        assert_eq!(answer.header("location"), "", "{query} {error}");
+    }
+}

@@ -468,17 +468,19 @@ async fn only_scripts_of_this_application_with_a_session_are_relayed() {
         ("x-csrf", "1"),
     ];
     let own: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
-    let click: [(&str, &str); 4] = [
+    let click: [(&str, &str); 5] = [
         ("accept", "text/html"),
         ("sec-fetch-site", "same-origin"),
         ("sec-fetch-mode", "navigate"),
         ("sec-fetch-dest", "document"),
+        ("sec-fetch-user", "?1"),
     ];
-    let link: [(&str, &str); 4] = [
+    let link: [(&str, &str); 5] = [
         click[0],
         ("sec-fetch-site", "cross-site"),
         click[2],
         click[3],
+        click[4],
     ];
     let image: [(&str, &str); 3] = [
         ("sec-fetch-site", "same-site"),
@@ -493,7 +495,7 @@ async fn only_scripts_of_this_application_with_a_session_are_relayed() {
     ];
     type Row<'a> = &'a [(&'a str, &'a str)];
     // The fields, and whether they pass by default, with downloads, and without the header.
-    let cases: [(&str, &str, Row<'_>, [u16; 3]); 11] = [
+    let cases: [(&str, &str, Row<'_>, [u16; 3]); 12] = [
         ("a script", "GET", &SCRIPT, [200, 200, 200]),
         ("a script", "POST", &SCRIPT, [200, 200, 200]),
         ("no header", "GET", &own, [403, 403, 200]),
@@ -501,6 +503,7 @@ async fn only_scripts_of_this_application_with_a_session_are_relayed() {
         ("evil", "GET", &evil, [403, 403, 200]),
         ("evil", "POST", &evil, [403, 403, 403]),
         ("a link of ours", "GET", &click, [403, 200, 200]),
+        ("a refresh of ours", "GET", &click[..4], [403, 403, 200]),
         ("a link elsewhere", "GET", &link, [403, 403, 200]),
         ("an image of a sibling", "GET", &image, [403, 403, 200]),
         ("an own image", "GET", &own_image, [403, 403, 200]),

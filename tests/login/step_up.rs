@@ -6,6 +6,7 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
+use serde_json::json;
 use tower_oauth::bearer::Policy;
 use tower_oauth::login::{LoginRequest, SameSite};
 use tower_oauth::testing::{Endpoint, Fault, TestUser, TokenMint};
@@ -326,14 +327,149 @@ async fn the_maximum_age_of_every_login_counts_too() {
             login
                 .with_authorization_parameter("max_age", configured)
                 .unwrap()
-                .with_authorization_parameter("acr_values", "pwd")
-                .unwrap()
         });
         let mut jar = Jar::default();
         shop.sign_in("alice", &mut jar).await;
         let location = begin(&shop, &mut jar).await;
         assert_eq!(parameter(&location, "max_age").unwrap(), expected);
         assert_eq!(parameter(&location, "acr_values").unwrap(), "phrh phr");
+    }
+}
+
+#[tokio::test]
+async fn a_step_up_never_lowers_the_acr_that_every_login_requires() {
+    for (configured, expected) in [("pwd phr", Some("phr")), ("pwd", None)] {
+        let shop = shop(|login| {
+            login
+                .with_authorization_parameter("acr_values", configured)
+                .unwrap()
+        });
+        let mut jar = Jar::default();
+        shop.sign_in("alice", &mut jar).await;
+        let pages = [
+            Ask::page("/pay?x=1"),
+            Ask::new("GET", "/pay?x=1"),
+            Ask::page("/handler"),
+        ];
+        for page in pages {
+            let answer = shop.send(page.jar(&jar)).await;
+            let Some(expected) = expected else {
+                assert_eq!(answer.status, StatusCode::FORBIDDEN);
+                assert!(answer.text().contains("authentication_too_weak"));
+                assert_eq!(answer.header("location"), "");
+                continue;
+            };
+            let login_url = match answer.status {
+                StatusCode::SEE_OTHER => answer.location().to_owned(),
+                _ => answer.json()["login_url"].as_str().unwrap().to_owned(),
+            };
+            let answer = shop.start(&login_url, &mut jar.clone()).await;
+            assert_eq!(answer.parameter("acr_values").as_deref(), Some(expected));
+        }
+    }
+}
+
+/// An attacker with an account takes the URL of a step-up and sends it to another user.
+#[tokio::test]
+async fn another_user_who_opens_the_url_of_a_step_up_starts_an_ordinary_login() {
+    let pay = |login: LoginLayer, session: Session| async move {
+        let details = json!([{ "type": "payment", "creditor": "bob" }]);
+        let request = LoginRequest::new().with_authorization_details(details);
+        let request = request.unwrap().with_login_hint("bob").unwrap();
+        let request = request.with_prompt("consent").unwrap();
+        let claims = json!({ "id_token": { "email": null } });
+        let request = request.with_requested_claims(claims).unwrap();
+        let request = request.with_acr_values(["phr", "pwd"]).unwrap();
+        login.step_up::<axum::body::Body>(&session, request)
+    };
+    let start = |login: LoginLayer| async move {
+        let details = json!([{ "type": "payment", "creditor": "bob" }]);
+        let request = LoginRequest::new().with_authorization_details(details);
+        login.start::<axum::body::Body>(request.unwrap())
+    };
+    let shop = shop(|login| {
+        login
+            .with_authorization_parameter("acr_values", "phr")
+            .unwrap()
+    });
+    let shop = Shop {
+        app: Router::new()
+            .route("/", get(greet))
+            .route("/transfer", get(pay))
+            .route("/start", get(start))
+            .layer(
+                login(&shop.server)
+                    .with_authorization_parameter("acr_values", "phr")
+                    .unwrap(),
+            ),
+        server: shop.server,
+    };
+    let mut attacker = Jar::default();
+    shop.sign_in("bob", &mut attacker).await;
+    let mut victim = Jar::default();
+    shop.sign_in("alice", &mut victim).await;
+    for page in ["/transfer", "/start"] {
+        let link = shop.send(Ask::page(page).jar(&attacker)).await;
+        let mut own = attacker.clone();
+        let answer = shop.start(link.location(), &mut own).await;
+        assert!(
+            answer.parameter("authorization_details").is_some(),
+            "{page}"
+        );
+        for jar in [Jar::default(), victim.clone()] {
+            let ask = Ask::page(link.location()).set("sec-fetch-site", "cross-site");
+            let answer = shop.send(ask.jar(&jar)).await;
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{page}");
+            for name in ["authorization_details", "claims", "prompt", "login_hint"] {
+                assert_eq!(answer.parameter(name), None, "{page} {name}");
+            }
+            assert_eq!(answer.parameter("acr_values").as_deref(), Some("phr"));
+        }
+    }
+}
+
+/// A handler that accepts no session, and returns users to a page that leads to it.
+#[tokio::test]
+async fn a_step_up_that_returns_to_another_page_has_an_end() {
+    let never = |login: LoginLayer, session: Session| async move {
+        let request = LoginRequest::new().with_acr_values(["phr"]).unwrap();
+        login.step_up::<axum::body::Body>(&session, request.with_return_to("/landing"))
+    };
+    let shop = shop(|login| login);
+    let shop = Shop {
+        app: Router::new()
+            .route("/", get(greet))
+            .route("/transfer", get(never))
+            .layer(login(&shop.server)),
+        server: shop.server,
+    };
+    let mut jar = Jar::default();
+    shop.sign_in("alice", &mut jar).await;
+    let answer = shop.start("/transfer", &mut jar).await;
+    let answer = shop.start(answer.location(), &mut jar).await;
+    let callback = shop.approve(answer.location(), "alice").await;
+    let answer = shop.start(&callback, &mut jar).await;
+    assert_eq!(answer.location(), "/landing");
+    let answer = shop.send(Ask::page("/transfer").jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(answer.text().contains("authentication_too_weak"));
+}
+
+/// Between the start and the callback, Bob signs in in the same browser.
+#[tokio::test]
+async fn a_step_up_replaces_another_session_only_with_one_of_the_same_user() {
+    for (user, status, code) in [("alice", 403, "step_up_other_user"), ("bob", 303, "")] {
+        let shop = shop(|login| login);
+        let mut jar = Jar::default();
+        shop.sign_in("alice", &mut jar).await;
+        let location = begin(&shop, &mut jar).await;
+        let callback = shop.approve(&location, user).await;
+        shop.sign_in("bob", &mut jar).await;
+        let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
+        assert!(answer.text().contains(code), "{}", answer.text());
+        jar.take(&answer);
+        assert_eq!(shop.greeting(&jar).await, "bob", "{user}");
     }
 }
 

@@ -148,11 +148,12 @@ async fn complete(
 ) -> Result<LayerResponse, CallbackRejection> {
     let checked = settings.manager.check_settings();
     checked.map_err(|error| CallbackRejection::CanBeRepeated(LoginRefusal::from(&error)))?;
-    if transaction.purpose == LoginPurpose::StepUp && settings.has_no_session(headers).await {
-        transaction.purpose = LoginPurpose::SignIn;
+    let replaces = transaction.replaces;
+    if transaction.purpose == LoginPurpose::StepUp {
+        settings.bind_step_up(headers, &mut transaction).await;
     }
     let has_stepped_up = transaction.purpose == LoginPurpose::StepUp;
-    let replaces = transaction.replaces;
+    let page = transaction.page;
     let redemption = match settings.flow().accept(transaction, authorization).await {
         Ok(grant) => {
             let checked = settings
@@ -187,7 +188,7 @@ async fn complete(
                 return Err(CallbackRejection::Used(USED));
             }
             let mut response = sign_in(settings, jar, signed_in, target);
-            let mark = has_stepped_up.then(|| settings.mark_step_up(target));
+            let mark = has_stepped_up.then(|| settings.mark_step_up(target, page));
             response::add_cookies(response.headers_mut(), mark.flatten());
             Ok(response)
         }
@@ -354,6 +355,7 @@ mod tests {
             max_age: None,
             acr_values: None,
             claims: Default::default(),
+            page: None,
         };
         let name = login.slot.name(cookies.login_tag());
         let sealed = cookies.seal(Purpose::Transaction, &name, &transaction.to_bytes());

@@ -60,7 +60,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
 struct AskedLogin {
     request: StartRequest,
     target: Option<String>,
-    /// The session whose user is to authenticate again.
+    /// The session that the browser must have for the parameters of the application to apply.
     session: Option<SessionId>,
 }
 
@@ -84,10 +84,9 @@ async fn start(
             .session
             .map(|(loaded, _)| SessionRef::from(&**loaded.record()));
     }
-    // The session has ended or was replaced since, or the request was sealed for another browser: an ordinary login.
     let has_session = request.replaces.is_some_and(|one| Some(one.id) == session);
-    if request.purpose == LoginPurpose::StepUp && !has_session {
-        request.purpose = LoginPurpose::SignIn;
+    if session.is_some() && !has_session {
+        request = as_of_a_link(request);
     }
     let checked = settings.check();
     checked.map_err(|error| LoginRefusal::from(&error))?;
@@ -120,6 +119,21 @@ async fn start(
     let mut response = response::redirect_to_server(started.location);
     response::add_cookies(response.headers_mut(), set_cookies);
     Ok(response)
+}
+
+/// Returns the request of an ordinary login: the session has ended or was replaced since the request was sealed, or it was
+/// sealed for another user, who can link to its URL. What only the application may set is left out.
+fn as_of_a_link(request: StartRequest) -> StartRequest {
+    StartRequest {
+        purpose: LoginPurpose::SignIn,
+        by_application: false,
+        page: None,
+        login_hint: None,
+        prompt: None,
+        authorization_details: None,
+        requested_claims: None,
+        ..request
+    }
 }
 
 /// Rejects a request. The rest of a form that did not arrive in time would be read as the next request on the
@@ -164,11 +178,13 @@ impl AskedLogin {
                 request,
                 purpose,
                 session,
+                page,
             } = opened.map_err(unusable)?;
             let request = StartRequest {
                 by_person,
                 purpose,
                 by_application: true,
+                page,
                 login_hint: request.login_hint,
                 prompt: request.prompt,
                 ui_locales: request.ui_locales,

@@ -282,7 +282,8 @@ async fn the_nonce_of_the_upstream_never_reaches_the_browser() {
 
 #[tokio::test]
 async fn a_body_that_is_kept_is_read_in_time_or_rejected() {
-    struct Stuck(bool);
+    /// Fails, sends nothing, or sends empty frames without end.
+    struct Stuck(&'static str);
     impl http_body::Body for Stuck {
         type Data = Bytes;
         type Error = std::io::Error;
@@ -292,8 +293,9 @@ async fn a_body_that_is_kept_is_read_in_time_or_rejected() {
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
             match self.0 {
-                true => Poll::Ready(Some(Err(std::io::ErrorKind::BrokenPipe.into()))),
-                false => Poll::Pending,
+                "fails" => Poll::Ready(Some(Err(std::io::ErrorKind::BrokenPipe.into()))),
+                "empty frames" => Poll::Ready(Some(Ok(Frame::data(Bytes::new())))),
+                _ => Poll::Pending,
             }
         }
 
@@ -305,11 +307,12 @@ async fn a_body_that_is_kept_is_read_in_time_or_rejected() {
     let upstream = Recording::api(&server, true);
     let shop = shop_at(&server, &upstream);
     let jar = shop.signed_in().await;
-    for (fails, status, code) in [
-        (false, 408, "body_too_late"),
-        (true, 400, "unreadable_body"),
+    for (body, status, code) in [
+        ("nothing", 408, "body_too_late"),
+        ("empty frames", 408, "body_too_late"),
+        ("fails", 400, "unreadable_body"),
     ] {
-        let sent = send_body(&shop, &jar, Body::new(Stuck(fails)));
+        let sent = send_body(&shop, &jar, Body::new(Stuck(body)));
         let answer = in_time(&server.clock(), sent).await;
         assert_eq!(answer.status, status);
         assert_eq!(answer.json()["code"], code);

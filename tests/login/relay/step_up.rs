@@ -1,6 +1,7 @@
 //! An API that requires another authentication of the user (RFC 9470 §3, §4).
 
 use http::StatusCode;
+use tower_oauth::login::SameSite;
 use tower_oauth::testing::TestUser;
 
 use super::*;
@@ -21,8 +22,11 @@ fn relay(fields: Fields) -> (Upstream, Shop) {
     (upstream, shop)
 }
 
+/// A click on a link of the page `/reports`.
 fn download() -> Ask {
-    Ask::page("/api/report?x=1").set("sec-fetch-site", "same-origin")
+    Ask::page("/api/report?x=1")
+        .set("sec-fetch-site", "same-origin")
+        .with(&[("referer", "https://shop.example.com/reports?y=2")])
 }
 
 #[tokio::test]
@@ -73,6 +77,7 @@ async fn a_script_gets_the_url_of_a_login_that_meets_the_challenge() {
     }
 }
 
+/// The redirect to the download itself would come from the authorization server, and is not relayed.
 #[tokio::test]
 async fn a_download_is_redirected_once() {
     let (upstream, shop) = relay(STRONG);
@@ -81,19 +86,110 @@ async fn a_download_is_redirected_once() {
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     assert_eq!(
         answer.parameter("return_to").as_deref(),
-        Some("/api/report?x=1")
+        Some("/reports?y=2")
     );
     let answer = shop.start(answer.location(), &mut jar).await;
     let callback = shop.approve(answer.location(), "alice").await;
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
-    assert_eq!(answer.location(), "/api/report?x=1");
+    assert_eq!(answer.location(), "/reports?y=2");
     jar.take(&answer);
-    // The API requires it again.
+    // The user follows the link again, and the API requires it again.
     let answer = shop.send(download().jar(&jar)).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert!(answer.text().contains("authentication_too_weak"));
     assert_eq!(answer.header("location"), "");
     assert_eq!(upstream.received().len(), 2);
+}
+
+#[tokio::test]
+async fn after_a_login_for_a_download_the_user_returns_to_the_page_with_the_link() {
+    let (upstream, shop) = relay(STRONG);
+    let jar = shop.signed_in().await;
+    for (referrer, expected) in [
+        ("https://shop.example.com/reports?y=2", Some("/reports?y=2")),
+        ("https://shop.example.com/", Some("/")),
+        ("https://shop.example.com.evil.example/x", None),
+        ("https://evil.example/reports", None),
+        ("https://shop.example.com//evil.example", None),
+        ("/reports", None),
+        ("", None),
+    ] {
+        for jar in [Jar::default(), jar.clone()] {
+            let answer = shop
+                .send(download().set("referer", referrer).jar(&jar))
+                .await;
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{referrer}");
+            let target = answer.parameter("return_to");
+            let is_default = target.is_none() || target.as_deref() == Some("/");
+            match expected {
+                Some(page) if page != "/" => assert_eq!(target.as_deref(), Some(page)),
+                _ => assert!(is_default, "{referrer}: {target:?}"),
+            }
+        }
+    }
+    // No user action: a redirect, or the page that continues after a login with a Strict cookie.
+    let before = upstream.received().len();
+    let answer = shop
+        .send(download().without("sec-fetch-user").jar(&jar))
+        .await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(upstream.received().len(), before);
+}
+
+/// The page that continues after a login with a Strict cookie is one of this application, and its target may be that of a
+/// link.
+#[tokio::test]
+async fn a_link_of_another_site_through_the_login_is_not_relayed() {
+    for (same_site, site) in [
+        (SameSite::Lax, "cross-site"),
+        (SameSite::Strict, "same-origin"),
+    ] {
+        let upstream = Upstream::default();
+        let shop = shop_with(&upstream, Relay::with_downloads, |login| {
+            login.with_same_site(same_site)
+        });
+        let mut jar = Jar::default();
+        let link = Ask::page("/auth/login?return_to=/api/report");
+        let answer = shop.send(link.set("sec-fetch-site", "cross-site")).await;
+        jar.take(&answer);
+        let callback = shop.approve(answer.location(), "alice").await;
+        let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+        jar.take(&answer);
+        // What the browser does with the response.
+        match same_site {
+            SameSite::Strict => assert!(answer.text().contains("url=/api/report")),
+            _ => assert_eq!(answer.location(), "/api/report"),
+        }
+        let next = Ask::page("/api/report").set("sec-fetch-site", site);
+        let answer = shop.send(next.without("sec-fetch-user").jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{site}");
+        assert!(upstream.received().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_an_api_requires_never_lowers_the_acr_of_every_login() {
+    for (configured, status, expected) in [("phr gold", 303, Some("phr")), ("gold", 403, None)] {
+        let upstream = Upstream::responding(401, STRONG);
+        let shop = shop_with(&upstream, Relay::with_downloads, |login| login);
+        let alice = TestUser::new("alice", "wonderland").with_acr_values(["gold", "phr"]);
+        let _ = shop.server.clone().add_user(alice);
+        let relay = Relay::new(API).unwrap().with_transport(upstream.clone());
+        let layer = login(&shop.server)
+            .with_authorization_parameter("acr_values", configured)
+            .unwrap();
+        let app = Router::new()
+            .nest_service("/api", relay.with_downloads())
+            .layer(layer);
+        let shop = Shop { app, ..shop };
+        let mut jar = shop.signed_in().await;
+        let answer = shop.send(download().jar(&jar)).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
+        if expected.is_some() {
+            let answer = shop.start(answer.location(), &mut jar).await;
+            assert_eq!(answer.parameter("acr_values").as_deref(), expected);
+        }
+    }
 }
 
 #[tokio::test]
