@@ -19,9 +19,10 @@ pub(crate) struct RedemptionError {
 /// Whether a code was redeemed by a token request that returned no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RedemptionOutcome {
-    /// The code was not sent. It can be sent again.
+    /// There was no request, for lack of metadata or credentials. The code can be sent later.
     NotSent,
-    /// The authorization server rejected the request (RFC 6749 §5.2, RFC 9449 §8): the code was not redeemed.
+    /// The authorization server rejected the request (RFC 6749 §5.2, RFC 9449 §8), or could not be reached: the code was not
+    /// redeemed.
     Refused,
     /// No response, an unreadable response, or a response of a proxy: the code may have been redeemed.
     Unknown,

@@ -26,9 +26,9 @@ const UNKNOWN_LIFETIME: Duration = Duration::from_secs(60);
 /// A token request without a response.
 #[derive(Debug)]
 pub(super) enum TokenRequestError {
-    /// The request was not sent: there are no metadata, no credentials or no connection.
+    /// There is no request: there are no metadata or no credentials.
     NotSent(FlowError),
-    /// The server did not process the request for lack of a DPoP nonce.
+    /// The back channel could not send the request, or the server did not process it for lack of a DPoP nonce.
     NotProcessed(FlowError),
     /// The request may have been sent, but no readable response was received.
     NoResponse(FlowError),
@@ -36,16 +36,12 @@ pub(super) enum TokenRequestError {
 
 impl TokenRequestError {
     fn new(error: SendError, endpoint: &str) -> Self {
-        let is_not_sent = match &error {
-            SendError::NotAuthenticated(_) => true,
-            SendError::BackChannel(error) => error.is_not_sent(),
-            SendError::NoResponse(_) => false,
+        let create = match &error {
+            SendError::NotAuthenticated(_) => Self::NotSent,
+            SendError::BackChannel(error) if error.is_not_sent() => Self::NotProcessed,
+            SendError::BackChannel(_) | SendError::NoResponse(_) => Self::NoResponse,
         };
-        let error = FlowError::from(error).at_endpoint(endpoint);
-        match is_not_sent {
-            true => Self::NotSent(error),
-            false => Self::NoResponse(error),
-        }
+        create(FlowError::from(error).at_endpoint(endpoint))
     }
 }
 
