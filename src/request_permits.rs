@@ -2,15 +2,16 @@
 //! callbacks, which need only a transaction cookie and a forged code, and pushed authorization requests of logins that
 //! start.
 //!
-//! At most [`MAX_REQUESTS`] are in flight at a time. Other callers wait longer than a request can take, and are served
+//! At most [`MAX_REQUESTS`] are in flight at a time, each for at most 7 seconds: the time limit of a request with its
+//! credentials and repeats. Other callers wait longer than that, and are served
 //! alternately from both ends of the queue: the oldest, then the newest. So a burst of requests that hang delays neither
 //! the callers before it nor those after it. A caller that is not served in time, or finds the queue full, gets 503
 //! *before* anything is sent. A callback keeps its transaction then, so reloading the page continues the login.
 //!
 //! # Not solved here
 //!
-//! A forged code looks like a valid one until the token endpoint responds. If that takes 5 seconds
-//! per forged code, and forged callbacks arrive faster than 12 per second for longer than the
+//! A forged code looks like a valid one until the token endpoint responds. If that takes 7 seconds
+//! per forged code, and forged callbacks arrive faster than 9 per second for longer than the
 //! waiting time, some callbacks of honest browsers are rejected too. Sessions, refreshes and
 //! sign-outs are not affected. Use a rate limit per client address on the callback route and the login route.
 
@@ -122,7 +123,7 @@ const MAX_REQUESTS: usize = 64;
 /// Limit on waiting callers, each a task of a few KiB.
 const MAX_WAITING: usize = 1024;
 
-/// Six times as long as a request can take, and shorter than the usual timeouts of proxies
+/// Four times as long as a request can take with its repeats (7 seconds), and shorter than the usual timeouts of proxies
 /// and lifetimes of authorization codes.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 

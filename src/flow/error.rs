@@ -249,6 +249,16 @@ impl FlowError {
         )
     }
 
+    /// `use_dpop_nonce` so late that the request cannot be repeated within its time limit.
+    pub(super) fn dpop_nonce_late() -> Self {
+        Self::unavailable(
+            "dpop_nonce_late",
+            "the token endpoint requires a DPoP nonce (use_dpop_nonce) and took more than 5 seconds to say so: the request \
+             is not repeated",
+            RETRY_AFTER,
+        )
+    }
+
     pub(super) fn no_refresh_token() -> Self {
         Self::new(
             FlowErrorKind::Refused,

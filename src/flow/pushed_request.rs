@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 
 use super::authenticated_request::SendError;
 use super::error::{FlowError, FlowErrorKind, RETRY_AFTER};
+use super::request_deadline::RequestDeadline;
 use super::settings::Flow;
 use crate::issuer::{BackChannelError, FormParameters, describe, retry_after};
 use crate::protocol::OAuthErrorCode;
@@ -23,7 +24,8 @@ impl Flow {
     /// Pushes these parameters and returns the `request_uri`. It is valid for one authorization request (RFC 9126 §4), so
     /// it is never kept; `expires_in` is not read for that reason.
     ///
-    /// Never retries, and nothing is sent with the browser instead if this fails.
+    /// Sent once more if the server rejected a credential that has changed since. Never retries otherwise, takes at most
+    /// 7 seconds, and nothing is sent with the browser instead if this fails.
     pub(super) async fn push(
         &self,
         endpoint: &str,
@@ -45,9 +47,10 @@ impl Flow {
         if self.client.has_id_in_header() {
             form.push(("client_id", Cow::Borrowed(self.client.id())));
         }
-        let response = self.send_authenticated(endpoint, form, None).await;
-        let response = response.map_err(|error| match error {
-            SendError::NotAuthenticated(error) => error,
+        let deadline = RequestDeadline::start(self.clock());
+        let request = self.send_authenticated(endpoint, form, None, &deadline);
+        let response = deadline.run(request).await.map_err(|error| match error {
+            SendError::NotAuthenticated(error) | SendError::NoResponse(error) => error,
             SendError::BackChannel(error) => no_response(endpoint, &error),
         })?;
         self.request_uri(endpoint, &response)

@@ -5,6 +5,7 @@ use super::error::FlowError;
 use super::settings::Flow;
 use super::token_endpoint::{TokenRequestError, log_ignored, scheme_for};
 use crate::protocol::OAuthErrorCode;
+use crate::protocol::dpop::ProofRejection;
 use crate::protocol::token_request::TokenRequest;
 use crate::protocol::token_response::{TokenResponse, TokenResponseError};
 
@@ -18,17 +19,20 @@ pub(crate) struct RedemptionError {
 /// Whether a code was redeemed by a token request that returned no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RedemptionOutcome {
-    /// The authorization server rejected the request (RFC 6749 §5.2, RFC 9449 §8), or the request was not sent: the code
-    /// was not redeemed.
+    /// There was no request, for lack of metadata or credentials. The code can be sent later.
+    NotSent,
+    /// The authorization server rejected the request (RFC 6749 §5.2, RFC 9449 §8), or could not be reached: the code was not
+    /// redeemed.
     Refused,
     /// No response, an unreadable response, or a response of a proxy: the code may have been redeemed.
     Unknown,
 }
 
 impl Flow {
-    /// Redeems the code, within the limits of the back channel.
+    /// Redeems the code, within 7 seconds.
     ///
-    /// Never retries, except for a DPoP nonce: a request without a response may have been processed, and if a code is
+    /// Never retries, except with a DPoP nonce or a changed credential of the client, if the server rejected the request
+    /// for lack of it and so did not process it: a request without a response may have been processed, and if a code is
     /// used twice, the authorization server should revoke the tokens that it issued (RFC 6749 §4.1.2).
     pub(crate) async fn redeem(
         &self,
@@ -36,7 +40,7 @@ impl Flow {
     ) -> Result<TokenResponse, RedemptionError> {
         let key = self.proof_key(&grant.transaction.secret);
         let key = key.map_err(|error| RedemptionError {
-            outcome: RedemptionOutcome::Refused,
+            outcome: RedemptionOutcome::NotSent,
             error,
         })?;
         let request = TokenRequest {
@@ -49,6 +53,7 @@ impl Flow {
         let response = response.await;
         let response = response.map_err(|error| RedemptionError {
             outcome: match error {
+                TokenRequestError::NotSent(_) => RedemptionOutcome::NotSent,
                 TokenRequestError::NotProcessed(_) => RedemptionOutcome::Refused,
                 TokenRequestError::NoResponse(_) => RedemptionOutcome::Unknown,
             },
@@ -74,19 +79,24 @@ impl Flow {
     }
 }
 
-/// Returns whether the error code is one of RFC 6749 §5.2 or RFC 8707 §2, which report that the request was processed and that
-/// no tokens were issued. Any other code may report a failure in the middle of processing.
+/// Returns whether the error code is one of RFC 6749 §5.2, RFC 8707 §2 or RFC 9449 §5 and §8, which report that no tokens
+/// were issued. Any other code may report a failure in the middle of processing.
 fn is_rejection(code: &OAuthErrorCode) -> bool {
-    matches!(
-        code,
-        OAuthErrorCode::InvalidRequest
-            | OAuthErrorCode::InvalidClient
-            | OAuthErrorCode::InvalidGrant
-            | OAuthErrorCode::UnauthorizedClient
-            | OAuthErrorCode::UnsupportedGrantType
-            | OAuthErrorCode::InvalidScope
-            | OAuthErrorCode::InvalidTarget
-    )
+    let is_of_proof = match code {
+        OAuthErrorCode::Other(code) => ProofRejection::from_code(code).is_some(),
+        _ => false,
+    };
+    is_of_proof
+        || matches!(
+            code,
+            OAuthErrorCode::InvalidRequest
+                | OAuthErrorCode::InvalidClient
+                | OAuthErrorCode::InvalidGrant
+                | OAuthErrorCode::UnauthorizedClient
+                | OAuthErrorCode::UnsupportedGrantType
+                | OAuthErrorCode::InvalidScope
+                | OAuthErrorCode::InvalidTarget
+        )
 }
 
 #[cfg(test)]
@@ -103,6 +113,8 @@ mod tests {
             ("unsupported_grant_type", true),
             ("invalid_scope", true),
             ("invalid_target", true),
+            ("invalid_dpop_proof", true),
+            ("use_dpop_nonce", true),
             ("server_error", false),
             ("temporarily_unavailable", false),
             ("access_denied", false),

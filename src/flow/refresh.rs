@@ -150,7 +150,7 @@ impl Flow {
         let key = record.tokens().proof_key.as_ref();
         let response = match self.send_token_request(request.parameters(), key).await {
             Ok(response) => response,
-            Err(TokenRequestError::NotProcessed(error)) => {
+            Err(TokenRequestError::NotSent(error) | TokenRequestError::NotProcessed(error)) => {
                 return Err(match error.kind() {
                     FlowErrorKind::Configuration => RefreshFailure::Misconfigured(error),
                     _ => RefreshFailure::Unavailable(error),

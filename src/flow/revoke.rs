@@ -7,6 +7,7 @@ use http::StatusCode;
 use tracing::Instrument as _;
 
 use super::error::FlowError;
+use super::request_deadline::RequestDeadline;
 use super::settings::Flow;
 use crate::clock::within;
 use crate::issuer::{EndpointError, describe};
@@ -32,7 +33,7 @@ impl Flow {
     /// Revokes the refresh token and then the access tokens of a session. With the refresh token a server should
     /// also invalidate the access tokens of the same grant (RFC 7009 §2.1).
     ///
-    /// Never retries, not even on 503: the session has ended in any case, its tokens are deleted here and expire
+    /// Never retries, except with a changed credential of the client, not even on 503: the session has ended in any case, its tokens are deleted here and expire
     /// at the authorization server. Waits at most two seconds; the requests continue in a task of their own.
     pub(crate) async fn revoke(&self, record: &SessionRecord) {
         let (flow, tokens) = (self.clone(), record.tokens().clone());
@@ -104,7 +105,9 @@ impl Flow {
             ("token", Cow::Borrowed(token)),
             ("token_type_hint", Cow::Borrowed(hint)),
         ];
-        let response = match self.send_authenticated(endpoint, parameters, None).await {
+        let deadline = RequestDeadline::start(self.clock());
+        let request = self.send_authenticated(endpoint, parameters, None, &deadline);
+        let response = match deadline.run(request).await {
             Ok(response) => response,
             Err(error) => {
                 return RevocationResult::Failed(FlowError::from(error).to_string().into());

@@ -8,6 +8,7 @@ use http::Response;
 use super::authenticated_request::SendError;
 use super::dpop::NonceIssuer;
 use super::error::{FlowError, FlowErrorKind};
+use super::request_deadline::RequestDeadline;
 use super::settings::Flow;
 use crate::clock::seconds_after;
 use crate::crypto::ProofKey;
@@ -25,7 +26,9 @@ const UNKNOWN_LIFETIME: Duration = Duration::from_secs(60);
 /// A token request without a response.
 #[derive(Debug)]
 pub(super) enum TokenRequestError {
-    /// The request was not sent, or the server did not process it for lack of a DPoP nonce.
+    /// There is no request: there are no metadata or no credentials.
+    NotSent(FlowError),
+    /// The back channel could not send the request, or the server did not process it for lack of a DPoP nonce.
     NotProcessed(FlowError),
     /// The request may have been sent, but no readable response was received.
     NoResponse(FlowError),
@@ -33,46 +36,69 @@ pub(super) enum TokenRequestError {
 
 impl TokenRequestError {
     fn new(error: SendError, endpoint: &str) -> Self {
-        let is_not_sent = match &error {
-            SendError::NotAuthenticated(_) => true,
-            SendError::BackChannel(error) => error.is_not_sent(),
+        let create = match &error {
+            SendError::NotAuthenticated(_) => Self::NotSent,
+            SendError::BackChannel(error) if error.is_not_sent() => Self::NotProcessed,
+            SendError::BackChannel(_) | SendError::NoResponse(_) => Self::NoResponse,
         };
-        let error = FlowError::from(error).at_endpoint(endpoint);
-        match is_not_sent {
-            true => Self::NotProcessed(error),
-            false => Self::NoResponse(error),
+        create(FlowError::from(error).at_endpoint(endpoint))
+    }
+}
+
+/// The deadline passed.
+impl From<SendError> for TokenRequestError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotAuthenticated(error) => Self::NotSent(error),
+            error => Self::NoResponse(error.into()),
         }
     }
 }
 
 impl From<FlowError> for TokenRequestError {
     fn from(error: FlowError) -> Self {
-        Self::NotProcessed(error)
+        Self::NotSent(error)
     }
 }
 
 impl From<TokenRequestError> for FlowError {
     fn from(error: TokenRequestError) -> Self {
         match error {
-            TokenRequestError::NotProcessed(error) | TokenRequestError::NoResponse(error) => error,
+            TokenRequestError::NotSent(error)
+            | TokenRequestError::NotProcessed(error)
+            | TokenRequestError::NoResponse(error) => error,
         }
     }
 }
 
 impl Flow {
-    /// Sends a token request, within the limits of the back channel, with a proof of this key.
+    /// Sends a token request, with a proof of this key. Takes at most [`REQUEST_TIME_LIMIT`](super::request_deadline::REQUEST_TIME_LIMIT)
+    /// with all repeats.
     ///
-    /// Repeats it once if the server requires a DPoP nonce, since it has not processed the request then (RFC 9449 §8).
-    /// Never repeats it otherwise.
+    /// Repeats it once if the server requires a DPoP nonce, since it has not processed the request then (RFC 9449 §8), and
+    /// once if the server rejected a credential that has changed since (RFC 6749 §3.2.1). Never repeats it otherwise, nor
+    /// late: another process may have the lease of the session by then.
     pub(super) async fn send_token_request(
         &self,
+        parameters: FormParameters<'_>,
+        key: Option<&ProofKey>,
+    ) -> Result<Response<Bytes>, TokenRequestError> {
+        let deadline = RequestDeadline::start(self.clock());
+        let request = self.send_token_request_before(&deadline, parameters, key);
+        deadline.run(request).await
+    }
+
+    async fn send_token_request_before(
+        &self,
+        deadline: &RequestDeadline<'_>,
         parameters: FormParameters<'_>,
         key: Option<&ProofKey>,
     ) -> Result<Response<Bytes>, TokenRequestError> {
         let metadata = self.server.metadata().await.map_err(FlowError::from)?;
         let endpoint = self.token_endpoint(&metadata)?;
         let send = |parameters| async {
-            let response = self.send_authenticated(endpoint, parameters, key).await;
+            let response = self.send_authenticated(endpoint, parameters, key, deadline);
+            let response = response.await;
             response.map_err(|error| TokenRequestError::new(error, endpoint))
         };
         if key.is_none() {
@@ -88,7 +114,14 @@ impl Flow {
             return Ok(response);
         }
         if !has_nonce {
-            return Err(FlowError::no_dpop_nonce().at_endpoint(endpoint).into());
+            return Err(TokenRequestError::NotProcessed(
+                FlowError::no_dpop_nonce().at_endpoint(endpoint),
+            ));
+        }
+        if !deadline.permits_repeat() {
+            return Err(TokenRequestError::NotProcessed(
+                FlowError::dpop_nonce_late().at_endpoint(endpoint),
+            ));
         }
         tracing::debug!(
             name: "dpop_nonce_required", target: "tower_oauth::login", issuer = self.server.issuer(),
@@ -97,7 +130,9 @@ impl Flow {
         let response = send(parameters).await?;
         learn(&response);
         match requires_nonce(&response) {
-            true => Err(FlowError::dpop_nonce_refused().at_endpoint(endpoint).into()),
+            true => Err(TokenRequestError::NotProcessed(
+                FlowError::dpop_nonce_refused().at_endpoint(endpoint),
+            )),
             false => Ok(response),
         }
     }

@@ -22,8 +22,8 @@ type SignFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + S
 
 /// Signs client assertions with a key that is not in this process: a key management service, or a hardware module.
 ///
-/// For [`Client::private_key_jwt`](crate::Client::private_key_jwt). It is called for each request to the authorization
-/// server. An error, a panic, and more than 5 seconds are outages: the request is not sent, and the caller gets 503. The
+/// For [`Client::private_key_jwt`](crate::Client::private_key_jwt). [`sign`](Self::sign) is called for each request to the
+/// authorization server. An error, a panic, and more than 5 seconds are outages: the request is not sent, and the caller gets 503. The
 /// text of the error is logged.
 ///
 /// ```
@@ -52,10 +52,11 @@ type SignFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + S
 /// let client = Client::private_key_jwt("shop", Kms {});
 /// ```
 pub trait RemoteSigner: Send + Sync + 'static {
-    /// Returns the algorithm of the signatures.
+    /// Returns the algorithm of the signatures. Called once, when the signer becomes an [`AssertionKey`].
     fn algorithm(&self) -> Algorithm;
 
-    /// Returns the key id (`kid`) under which the key is registered at the authorization server. Default: none.
+    /// Returns the key id (`kid`) under which the key is registered at the authorization server. Default: none. Called
+    /// once, as [`algorithm`](Self::algorithm) is.
     fn key_id(&self) -> Option<String> {
         None
     }
@@ -78,20 +79,10 @@ pub trait RemoteSigner: Send + Sync + 'static {
 
 /// [`RemoteSigner`] as a trait object.
 trait DynSigner: Send + Sync {
-    fn algorithm(&self) -> Algorithm;
-    fn key_id(&self) -> Option<String>;
     fn sign<'a>(&'a self, message: &'a [u8]) -> SignFuture<'a>;
 }
 
 impl<T: RemoteSigner> DynSigner for T {
-    fn algorithm(&self) -> Algorithm {
-        RemoteSigner::algorithm(self)
-    }
-
-    fn key_id(&self) -> Option<String> {
-        RemoteSigner::key_id(self)
-    }
-
     fn sign<'a>(&'a self, message: &'a [u8]) -> SignFuture<'a> {
         Box::pin(RemoteSigner::sign(self, message))
     }
@@ -106,14 +97,18 @@ pub struct AssertionKey(Kind);
 #[derive(Clone)]
 enum Kind {
     Local(SigningKey),
-    Remote(Arc<dyn DynSigner>),
+    Remote {
+        signer: Arc<dyn DynSigner>,
+        algorithm: Algorithm,
+        key_id: Option<Arc<str>>,
+    },
 }
 
 impl AssertionKey {
     pub(super) fn algorithm(&self) -> Algorithm {
         match &self.0 {
             Kind::Local(key) => key.algorithm(),
-            Kind::Remote(signer) => signer.algorithm(),
+            Kind::Remote { algorithm, .. } => *algorithm,
         }
     }
 
@@ -124,22 +119,27 @@ impl AssertionKey {
         claims: &Value,
         clock: &dyn Clock,
     ) -> Result<String, AuthenticationError> {
-        let signer = match &self.0 {
+        let (signer, algorithm, key_id) = match &self.0 {
             Kind::Local(key) => return Ok(key.sign(media_type, claims).ok_or(RandomError)?),
-            Kind::Remote(signer) => &**signer,
+            Kind::Remote {
+                signer,
+                algorithm,
+                key_id,
+            } => (&**signer, *algorithm, key_id),
         };
-        let mut header = json!({ "alg": signer.algorithm().name(), "typ": media_type });
-        if let Some(key_id) = signer.key_id() {
-            header["kid"] = key_id.into();
+        let mut header = json!({ "alg": algorithm.name(), "typ": media_type });
+        if let Some(key_id) = key_id {
+            header["kid"] = (**key_id).into();
         }
         let jws = UnsignedJws::new(&header.to_string(), &claims.to_string());
-        let signature = sign_remotely(signer, jws.signing_input(), clock).await?;
+        let signature = sign_remotely(signer, algorithm, jws.signing_input(), clock).await?;
         Ok(jws.with_signature(&signature))
     }
 }
 
 async fn sign_remotely(
     signer: &dyn DynSigner,
+    algorithm: Algorithm,
     message: &[u8],
     clock: &dyn Clock,
 ) -> Result<Vec<u8>, AuthenticationError> {
@@ -154,7 +154,6 @@ async fn sign_remotely(
         Some(Err(_)) => return Err(outage("it panicked")),
         None => return Err(outage("it took longer than 5 seconds")),
     };
-    let algorithm = signer.algorithm();
     match signature_length_error(algorithm, signature.len()) {
         None => Ok(signature),
         Some(expected) => Err(AuthenticationError::Configuration(format!(
@@ -191,7 +190,11 @@ impl From<SigningKey> for AssertionKey {
 
 impl<T: RemoteSigner> From<T> for AssertionKey {
     fn from(signer: T) -> Self {
-        Self(Kind::Remote(Arc::new(signer)))
+        Self(Kind::Remote {
+            algorithm: signer.algorithm(),
+            key_id: signer.key_id().map(Into::into),
+            signer: Arc::new(signer),
+        })
     }
 }
 
@@ -200,7 +203,7 @@ impl fmt::Debug for AssertionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Local(key) => key.fmt(f),
-            Kind::Remote(_) => f.write_str("RemoteSigner(..)"),
+            Kind::Remote { .. } => f.write_str("RemoteSigner(..)"),
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct Client {
     pub(super) assertion_audience: Option<String>,
     pub(super) has_typed_assertions: bool,
     /// Of `client_secret_jwt`.
-    pub(super) hmac_algorithm: HmacAlgorithm,
+    pub(super) hmac_algorithm: Option<HmacAlgorithm>,
     /// Whether federated assertions are sent as JWT-SVIDs.
     pub(super) is_spiffe: bool,
     /// Whether credentials are sent although the metadata does not list their method.
@@ -187,7 +187,7 @@ impl Client {
     /// certificate the server rejects the client.
     ///
     /// All requests of the client use `mtls_endpoint_aliases` of the metadata, if present ([RFC 8705 §5]): token,
-    /// introspection, revocation and userinfo.
+    /// pushed authorization request, introspection, revocation and userinfo.
     ///
     /// [RFC 8705 §2]: https://www.rfc-editor.org/rfc/rfc8705#section-2
     /// [RFC 8705 §5]: https://www.rfc-editor.org/rfc/rfc8705#section-5
@@ -222,7 +222,7 @@ impl Client {
             authentication,
             assertion_audience: None,
             has_typed_assertions: true,
-            hmac_algorithm: HmacAlgorithm::Hs256,
+            hmac_algorithm: None,
             is_spiffe: false,
             may_be_unlisted: false,
             presents_certificate: false,

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, StatusCode};
 use zeroize::Zeroizing;
 
 use super::client::{Authentication, Client};
@@ -14,7 +16,8 @@ use super::client_assertion::{
 use super::error::AuthenticationError;
 use crate::clock::Clock;
 use crate::protocol::ClientSecret;
-use crate::protocol::form::encode_component;
+use crate::protocol::form::{self, encode_component};
+use crate::protocol::json::parse_object;
 
 /// The form parameters of a request to the authorization server. They contain secrets.
 pub(crate) type FormParameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
@@ -23,7 +26,7 @@ pub(crate) type FormParameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
 #[derive(Debug)]
 pub(crate) struct SentCredentials {
     /// The value of the `Authorization` header. Otherwise the credentials are parameters.
-    pub(crate) header: Option<HeaderValue>,
+    header: Option<HeaderValue>,
     /// The text that was read, if it may change.
     changeable: Option<ClientSecret>,
 }
@@ -42,18 +45,22 @@ impl Client {
         self.authenticate_with(text, context, parameters).await
     }
 
-    /// Authenticates a request again after the server rejected `rejected` (`invalid_client`). Returns `None` if the
-    /// credential is still the same, or cannot be read.
+    /// Authenticates a request again if `response` rejects `rejected`. Returns `None` if it does not, or the credential is
+    /// still the same or cannot be read.
     ///
     /// The first request used nothing up: the server authenticates the client before it looks at a code or a token
     /// (RFC 6749 §3.2.1).
     pub(crate) async fn authenticate_again<'a>(
         &'a self,
+        response: &Response<Bytes>,
         rejected: &SentCredentials,
         context: &AuthenticationContext<'_>,
         parameters: &mut FormParameters<'a>,
     ) -> Option<SentCredentials> {
         let old = rejected.changeable.as_ref()?;
+        if !is_client_rejection(response) {
+            return None;
+        }
         let new = self.read_credential(&**context.clock).await.ok()??;
         if new == *old {
             return None;
@@ -125,7 +132,7 @@ impl Client {
                 return Ok(());
             }
             (Authentication::SecretJwt(_), Some(secret)) => {
-                let key = AssertionSigner::Secret(self.hmac_algorithm, secret);
+                let key = AssertionSigner::Secret(self.hmac_algorithm(), secret);
                 (JWT_BEARER, self.assert(key, context).await?)
             }
             (Authentication::PrivateKeyJwt(key), _) => (
@@ -177,6 +184,39 @@ impl Client {
     }
 }
 
+impl SentCredentials {
+    /// Creates a form request with these credentials. Returns `None` if the endpoint is not a URL.
+    pub(crate) fn form_request(
+        &self,
+        endpoint: &str,
+        accept: &'static str,
+        parameters: FormParameters<'_>,
+    ) -> Option<Request<Bytes>> {
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let mut request = Request::post(endpoint)
+            .header(CONTENT_TYPE, form)
+            .header(ACCEPT, HeaderValue::from_static(accept));
+        if let Some(credentials) = &self.header {
+            request = request.header(AUTHORIZATION, credentials.clone());
+        }
+        request.body(Bytes::from(form::encode(parameters))).ok()
+    }
+}
+
+/// Returns whether the server rejected the client (RFC 6749 §5.2), or its bearer token (RFC 7662 §2.3). With another error
+/// code, and if it failed while it processed the request, it may have used the code or the token.
+fn is_client_rejection(response: &Response<Bytes>) -> bool {
+    let body = parse_object(response.body()).ok();
+    let error = body
+        .as_ref()
+        .and_then(|body| body.member("error")?.as_str());
+    match error {
+        Some("invalid_client") => response.status().is_client_error(),
+        Some("invalid_token") | None => response.status() == StatusCode::UNAUTHORIZED,
+        Some(_) => false,
+    }
+}
+
 /// Returns the value of a sensitive `Authorization` field. Base64 and tokens have only characters that it allows.
 fn field(scheme: &'static str, credentials: &str) -> HeaderValue {
     let credentials = Zeroizing::new(format!("{scheme} {credentials}"));
@@ -191,6 +231,29 @@ mod tests {
     use super::*;
     use crate::clock::system_clock;
     use crate::random::Random;
+
+    /// RFC 6749 §5.2, RFC 7662 §2.3.
+    #[test]
+    fn a_response_rejects_the_client_only_if_it_says_nothing_else() {
+        for (status, body, expected) in [
+            (401, "", true),
+            (401, "<html>", true),
+            (401, r#"{"error":"invalid_client"}"#, true),
+            (400, r#"{"error":"invalid_client"}"#, true),
+            (401, r#"{"error":"invalid_token"}"#, true),
+            (400, r#"{"error":"invalid_token"}"#, false),
+            (401, r#"{"error":"invalid_grant"}"#, false),
+            (400, r#"{"error":"invalid_grant"}"#, false),
+            (500, r#"{"error":"invalid_client"}"#, false),
+            (200, r#"{"error":"invalid_client"}"#, false),
+            (400, "", false),
+            (403, "", false),
+        ] {
+            let mut response = Response::new(Bytes::from_static(body.as_bytes()));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            assert_eq!(is_client_rejection(&response), expected, "{status} {body}");
+        }
+    }
 
     #[tokio::test]
     async fn each_method_sends_credentials_in_exactly_one_place() {

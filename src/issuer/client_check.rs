@@ -40,6 +40,7 @@ impl Client {
                 reason: "it must not be empty",
             });
         }
+        self.check_settings()?;
         match self.source().and_then(CredentialSource::fixed) {
             Some(credential) => {
                 self.check_credential(credential)
@@ -52,6 +53,47 @@ impl Client {
         }
     }
 
+    /// Rejects settings that have no effect with the authentication method: the operator expects one.
+    fn check_settings(&self) -> Result<(), ConfigError> {
+        let signs_assertions = matches!(
+            self.authentication,
+            Authentication::SecretJwt(_) | Authentication::PrivateKeyJwt(_)
+        );
+        let signs_with_secret = matches!(self.authentication, Authentication::SecretJwt(_));
+        let is_federated = matches!(self.authentication, Authentication::FederatedAssertion(_));
+        for (setting, is_unused, reason) in [
+            (
+                "Client::with_hmac_algorithm",
+                self.hmac_algorithm.is_some() && !signs_with_secret,
+                "it has an effect with `Client::client_secret_jwt` only",
+            ),
+            (
+                "Client::with_assertion_audience",
+                self.assertion_audience.is_some() && !signs_assertions,
+                "it has an effect with `Client::private_key_jwt` and `Client::client_secret_jwt` only",
+            ),
+            (
+                "Client::with_untyped_assertions",
+                !self.has_typed_assertions && !signs_assertions,
+                "it has an effect with `Client::private_key_jwt` and `Client::client_secret_jwt` only",
+            ),
+            (
+                "Client::with_spiffe_assertions",
+                self.is_spiffe && !is_federated,
+                "it has an effect with `Client::federated_assertion` only",
+            ),
+        ] {
+            if is_unused {
+                return Err(ConfigError::Setting {
+                    setting,
+                    value: self.id.clone(),
+                    reason,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Returns why a credential cannot be used.
     pub(super) fn check_credential(&self, credential: &ClientSecret) -> Result<(), &'static str> {
         let text = credential.expose();
@@ -61,8 +103,8 @@ impl Client {
             {
                 Err("it must not be empty or contain control characters, such as a line break")
             }
-            Authentication::SecretJwt(_) if text.len() < self.hmac_algorithm.tag_length() => {
-                Err(match self.hmac_algorithm {
+            Authentication::SecretJwt(_) if text.len() < self.hmac_algorithm().tag_length() => {
+                Err(match self.hmac_algorithm() {
                     HmacAlgorithm::Hs256 => {
                         "it must have at least 32 bytes for HS256 (RFC 7518 §3.2)"
                     }
@@ -82,6 +124,11 @@ impl Client {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the algorithm of `client_secret_jwt`.
+    pub(super) fn hmac_algorithm(&self) -> HmacAlgorithm {
+        self.hmac_algorithm.unwrap_or(HmacAlgorithm::Hs256)
     }
 
     /// Returns the source of the credential, for the methods that have a text.
@@ -141,6 +188,57 @@ mod tests {
         // What is read later is checked later.
         let absent = CredentialSource::file("/nonexistent/secret");
         assert!(Client::confidential("a", absent).check().is_ok());
+    }
+
+    #[test]
+    fn a_setting_without_effect_is_rejected() {
+        const TEXT: &str = "aaaaaaaaaaaa.bbbbbbbbbbbbbbbbbbbbbb.cccccccccccccccccc";
+        let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let key = crate::crypto::SigningKey::from_pem(&pem).unwrap();
+        let settings: [(&str, fn(Client) -> Client, [bool; 4]); 4] = [
+            (
+                "with_hmac_algorithm",
+                |client| client.with_hmac_algorithm(HmacAlgorithm::Hs256),
+                [true, false, false, false],
+            ),
+            (
+                "with_assertion_audience",
+                |client| client.with_assertion_audience("https://id.example.com/token"),
+                [true, true, false, false],
+            ),
+            (
+                "with_untyped_assertions",
+                Client::with_untyped_assertions,
+                [true, true, false, false],
+            ),
+            (
+                "with_spiffe_assertions",
+                Client::with_spiffe_assertions,
+                [false, false, true, false],
+            ),
+        ];
+        for (name, set, expected) in settings {
+            let signing = [
+                Client::client_secret_jwt("a", TEXT),
+                Client::private_key_jwt("a", key.clone()),
+                Client::federated_assertion("a", TEXT),
+            ];
+            let others = [
+                Client::confidential("a", TEXT),
+                Client::confidential_post("a", TEXT),
+                Client::bearer_token("a", TEXT),
+                Client::mutual_tls("a"),
+                Client::public("a"),
+            ];
+            for (at, client) in signing.into_iter().chain(others).enumerate() {
+                assert!(client.check().is_ok(), "{client:?}");
+                let checked = set(client.clone()).check();
+                assert_eq!(checked.is_ok(), expected[at.min(3)], "{name} {client:?}");
+                if let Err(error) = checked {
+                    assert!(error.to_string().contains(name), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

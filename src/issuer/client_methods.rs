@@ -113,7 +113,7 @@ impl Client {
         endpoint: ServerEndpoint,
     ) -> Result<(), EndpointError> {
         let algorithm = match &self.authentication {
-            Authentication::SecretJwt(_) => self.hmac_algorithm.name(),
+            Authentication::SecretJwt(_) => self.hmac_algorithm().name(),
             Authentication::PrivateKeyJwt(key) => key.algorithm().name(),
             _ => return Ok(()),
         };

@@ -1,4 +1,5 @@
-//! Settings of a client that its authentication method does not imply.
+//! Settings of a client that its authentication method does not imply. [`Client::check`] rejects those that have no effect
+//! with the method.
 
 use super::client::Client;
 use crate::crypto::HmacAlgorithm;
@@ -25,7 +26,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn with_hmac_algorithm(mut self, algorithm: HmacAlgorithm) -> Self {
-        self.hmac_algorithm = algorithm;
+        self.hmac_algorithm = Some(algorithm);
         self
     }
 

@@ -2,19 +2,17 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
 use std::future::Future;
-use std::io::Read as _;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tower::BoxError;
-use zeroize::Zeroizing;
 
+use super::credential_file::{CredentialFile, ReadError};
 use super::error::AuthenticationError;
 use crate::clock::{Clock, within};
 use crate::protocol::ClientSecret;
@@ -22,9 +20,6 @@ use crate::protocol::sanitize::{log_safe, without_secrets};
 
 /// How long a file or a function may take.
 pub(super) const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The maximum length of a file in bytes.
-const MAX_FILE: u64 = 64 * 1024;
 
 type ReadFuture = Pin<Box<dyn Future<Output = Result<ClientSecret, BoxError>> + Send>>;
 
@@ -35,8 +30,10 @@ type ReadFuture = Pin<Box<dyn Future<Output = Result<ClientSecret, BoxError>> + 
 /// and the source then returns another one, the request is sent once more with it. Nothing was used up by the first
 /// request: client authentication comes before everything else ([RFC 6749 §3.2.1]).
 ///
-/// If the credential cannot be read, or the file is empty, the request to the authorization server is not sent; the
-/// caller gets 503 and the log has the path and the reason. A source has 5 seconds.
+/// If the credential cannot be read, the request to the authorization server is not sent, and the log has the path and
+/// the reason. The caller gets 503 if this may pass: the file is missing or empty, or the source takes more than 5
+/// seconds. It gets 500 if only an operator can correct it: the path is not a regular file, the process may not read it,
+/// or the content is longer than 64 KiB or not UTF-8.
 ///
 /// ```
 /// use tower_oauth::{Client, CredentialSource};
@@ -61,7 +58,7 @@ pub struct CredentialSource(Kind);
 #[derive(Clone)]
 enum Kind {
     Fixed(ClientSecret),
-    File(Arc<Path>),
+    File(CredentialFile),
     Function(Arc<dyn Fn() -> ReadFuture + Send + Sync>),
 }
 
@@ -71,7 +68,7 @@ impl CredentialSource {
     /// Replace the file by renaming another one to its path, or by a symbolic link as Kubernetes does: a file that is
     /// written in place can be read while it is empty. The file need not exist when the client is created.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Kind::File(path.into().into()))
+        Self(Kind::File(CredentialFile::new(path.into())))
     }
 
     /// Creates a source that calls `function`. It should cache: it is called for each request to the authorization
@@ -108,15 +105,15 @@ impl CredentialSource {
         if let Kind::Fixed(text) = &self.0 {
             return Ok(text.clone());
         }
-        let outage =
-            |reason: &str| AuthenticationError::Unavailable(format!("the {what} {self}: {reason}"));
+        let describe = |reason: &str| format!("the {what} {self}: {reason}");
+        let outage = |reason: &str| AuthenticationError::Unavailable(describe(reason));
         let read = AssertUnwindSafe(async {
             match &self.0 {
                 Kind::Fixed(text) => Ok(text.clone()),
-                Kind::File(path) => read_in_background(Arc::clone(path)).await,
-                Kind::Function(function) => function()
-                    .await
-                    .map_err(|error| log_safe(&without_secrets(&error.to_string()))),
+                Kind::File(file) => file.read().await,
+                Kind::Function(function) => function().await.map_err(|error| {
+                    ReadError::Unavailable(log_safe(&without_secrets(&error.to_string())))
+                }),
             }
         });
         match within(clock, CREDENTIAL_TIMEOUT, read.catch_unwind()).await {
@@ -124,7 +121,10 @@ impl CredentialSource {
                 Err(outage("it is empty"))
             }
             Some(Ok(Ok(credential))) => Ok(credential),
-            Some(Ok(Err(reason))) => Err(outage(&reason)),
+            Some(Ok(Err(ReadError::Unavailable(reason)))) => Err(outage(&reason)),
+            Some(Ok(Err(ReadError::Invalid(reason)))) => {
+                Err(AuthenticationError::Configuration(describe(&reason)))
+            }
             Some(Err(_)) => Err(outage("it panicked")),
             None => Err(outage("it took longer than 5 seconds")),
         }
@@ -136,7 +136,7 @@ impl fmt::Display for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Fixed(_) => f.write_str("in the configuration"),
-            Kind::File(path) => write!(f, "from the file {path:?}"),
+            Kind::File(file) => write!(f, "from the file {:?}", file.path()),
             Kind::Function(_) => f.write_str("from the function of `CredentialSource::from_fn`"),
         }
     }
@@ -147,7 +147,7 @@ impl fmt::Debug for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Fixed(_) => f.write_str("CredentialSource(..)"),
-            Kind::File(path) => write!(f, "CredentialSource({path:?})"),
+            Kind::File(file) => write!(f, "CredentialSource({:?})", file.path()),
             Kind::Function(_) => f.write_str("CredentialSource(function)"),
         }
     }
@@ -169,29 +169,4 @@ impl From<&str> for CredentialSource {
     fn from(text: &str) -> Self {
         ClientSecret::from(text).into()
     }
-}
-
-/// Reads a file on a thread that may block.
-async fn read_in_background(path: Arc<Path>) -> Result<ClientSecret, String> {
-    let read = tokio::task::spawn_blocking(move || read_file(&path));
-    read.await
-        .unwrap_or_else(|_| Err("reading was cancelled".to_owned()))
-}
-
-fn read_file(path: &Path) -> Result<ClientSecret, String> {
-    // Opening a named pipe would wait for a writer. A symbolic link is followed.
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let mut bytes = Zeroizing::new(Vec::new());
-    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
-    let length = read.map_err(|error| error.to_string())?;
-    if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
-        return Err("it is longer than 64 KiB".to_owned());
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    Ok(ClientSecret::new(line.strip_suffix('\r').unwrap_or(line)))
 }

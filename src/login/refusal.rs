@@ -183,7 +183,7 @@ impl From<&StoreError> for LoginRefusal {
 impl From<&SignInError> for LoginRefusal {
     fn from(error: &SignInError) -> Self {
         match error {
-            SignInError::Flow(error) => Self::from(error),
+            SignInError::Flow(error) | SignInError::NotSent(error) => Self::from(error),
             SignInError::Busy => busy(),
             // The code was already sent, so only a new login can succeed.
             SignInError::CreateSessionError(CreateSessionError::Store(error))

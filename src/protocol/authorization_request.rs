@@ -39,7 +39,7 @@ impl fmt::Debug for AuthorizationRequest {
 
 /// The parameters that only the flow may set, and those that would override them: a request object
 /// replaces the query (RFC 9101 §5), and another response type or mode changes the response.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 16] = [
     "response_type",
     "client_id",
     "redirect_uri",
@@ -52,6 +52,8 @@ const RESERVED: [&str; 14] = [
     "request",
     "request_uri",
     "client_secret",
+    "client_assertion",
+    "client_assertion_type",
     "dpop_jkt",
     "id_token_hint",
 ];

@@ -26,6 +26,9 @@ use crate::store::{Expect, Key, Put, StoreError};
 pub(crate) enum SignInError {
     #[error(transparent)]
     Flow(#[from] FlowError),
+    /// The code was not sent: the metadata or the credential of the client are not available, for example.
+    #[error(transparent)]
+    NotSent(FlowError),
     /// There was no permit for the token request. No request was sent.
     #[error("too many token requests are in progress")]
     Busy,
@@ -56,7 +59,10 @@ struct ConsumedState {
 impl SignInError {
     /// Reports whether the code was certainly neither sent nor consumed, so that the callback can be repeated.
     pub(crate) fn can_be_repeated(&self) -> bool {
-        matches!(self, Self::Busy | Self::Store(StoreError::Full))
+        matches!(
+            self,
+            Self::Busy | Self::NotSent(_) | Self::Store(StoreError::Full)
+        )
     }
 }
 
@@ -100,9 +106,14 @@ impl SessionManager {
         match self.flow.redeem(grant).await {
             Ok(tokens) => Ok(tokens),
             Err(failure) => {
-                // The state of a code that may have been redeemed stays consumed until it expires.
-                if failure.outcome == RedemptionOutcome::Refused {
-                    self.shorten_consumed_state(consumed).await;
+                match failure.outcome {
+                    RedemptionOutcome::NotSent => {
+                        self.restore_state(consumed).await;
+                        return Err(SignInError::NotSent(failure.error));
+                    }
+                    RedemptionOutcome::Refused => self.shorten_consumed_state(consumed).await,
+                    // The state of a code that may have been redeemed stays consumed until it expires.
+                    RedemptionOutcome::Unknown => {}
                 }
                 Err(failure.error.into())
             }
@@ -125,6 +136,14 @@ impl SessionManager {
                 entry: Some((key, version)),
             })),
             Put::Conflict => Ok(None),
+        }
+    }
+
+    /// Removes the entry of a code that was not sent, so that the callback can be repeated. If the store fails, the entry
+    /// keeps its lifetime, and the user has to start again.
+    async fn restore_state(&self, consumed: ConsumedState) {
+        if let (Some(store), Some((key, version))) = (self.store(), consumed.entry) {
+            let _ = store.remove(&key, Expect::Version(version)).await;
         }
     }
 

@@ -2,11 +2,14 @@
 
 mod attacks;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_oauth::CookieKey;
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault};
+use tower_oauth::{Client, CookieKey, CredentialSource, LoginLayer};
 
 use crate::support::shop::*;
 
@@ -436,6 +439,68 @@ async fn a_code_is_not_sent_twice_after_a_failure() {
         assert_eq!(answer.clears(), jar.transactions());
     }
     assert_eq!(shop.token_calls(), 1);
+}
+
+/// Neither without the credential of the client nor without the metadata. The code is still unused.
+#[tokio::test]
+async fn a_callback_whose_code_was_not_sent_can_be_repeated() {
+    for has_store in [false, true] {
+        for is_credential_missing in [true, false] {
+            let server = server();
+            let store = MemoryStore::new().with_clock(server.clock());
+            let store = store.with_single_process();
+            let place = |login: LoginLayer| match has_store {
+                true => login.with_session_store(store.clone()),
+                false => login,
+            };
+            let first = Shop {
+                app: app(&place(login(&server))),
+                server: server.clone(),
+            };
+            let (mut jar, callback) = callback_of_alice(&first).await;
+
+            // Another process without metadata.
+            let is_down = Arc::new(AtomicBool::new(is_credential_missing));
+            let down = Arc::clone(&is_down);
+            let source = CredentialSource::from_fn(move || {
+                let is_down = down.load(Ordering::SeqCst);
+                async move {
+                    match is_down {
+                        true => Err("the vault does not respond".into()),
+                        false => Ok("shop-secret"),
+                    }
+                }
+            });
+            let client = Client::confidential("shop", source);
+            let key = CookieKey::from_bytes(&KEY).unwrap();
+            let layer = LoginLayer::new(&server.authorization_server(), client, CALLBACK, key);
+            let shop = Shop {
+                app: app(&place(layer.unwrap())),
+                server: server.clone(),
+            };
+            if !is_credential_missing {
+                server.fail(Endpoint::Metadata, Fault::status(503));
+            }
+            let case = format!("store {has_store}, credential {is_credential_missing}");
+            for _ in 0..2 {
+                let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+                assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{case}");
+                assert!(answer.headers.contains_key("retry-after"), "{case}");
+                assert_eq!(answer.set_cookies(), [""; 0], "{case}");
+            }
+            assert_eq!(shop.token_calls(), 0, "{case}");
+
+            is_down.store(false, Ordering::SeqCst);
+            server.clear_faults(Endpoint::Metadata);
+            // Shorter than the lifetime of the code.
+            server.clock().advance(Duration::from_secs(20));
+            let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+            assert_eq!(answer.sets(), [SESSION], "{case}: {}", answer.text());
+            jar.take(&answer);
+            assert_eq!(shop.greeting(&jar).await, "hello alice", "{case}");
+            assert_eq!(shop.token_calls(), 1, "{case}");
+        }
+    }
 }
 
 /// OpenID Connect Core §3.1.3.7: an invalid ID token creates no session.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 
 use crate::clock::SharedClock;
+use crate::flow::REQUEST_TIME_LIMIT;
 use crate::record::SessionId;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
@@ -17,6 +18,12 @@ pub(super) const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// How often the holder renews its lease. Two renewals may fail before it expires.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
+
+// A refresh that begins while the lease is valid for `ensure_valid` ends before it expires, even if no renewal succeeds.
+const _: () = assert!(
+    REQUEST_TIME_LIMIT.as_secs() + RENEWAL_INTERVAL.as_secs() <= LEASE_TTL.as_secs(),
+    "another process could acquire the lease while the refresh token is sent"
+);
 
 /// The lease of one session. It ends with [`release`](Self::release) or by expiry.
 #[derive(Debug)]
@@ -82,7 +89,7 @@ impl Lease {
     }
 
     /// Renews the lease while `work` runs. A lost lease is not acquired again: the work completes, and saving
-    /// its result detects a conflict.
+    /// its result detects a conflict. The refresh token is sent within [`REQUEST_TIME_LIMIT`], before the lease can be lost.
     pub(super) async fn renew_while<T>(&mut self, work: impl Future<Output = T>) -> T {
         let renewals = async {
             loop {

@@ -3,21 +3,22 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::failure::IntrospectionFailure;
 use super::response::{self, IntrospectionResponse};
 use super::settings::Settings;
 use crate::clock::unix_seconds;
 use crate::crypto::same_media_type;
-use crate::issuer::{AuthenticationContext, FetchBudget, FormParameters, retry_after};
+use crate::issuer::{
+    AuthenticationContext, FetchBudget, FormParameters, SentCredentials, retry_after,
+};
+use crate::protocol::AccessToken;
 use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::limits::MAX_RECEIVED_TOKEN;
 use crate::protocol::media_type::has_media_type;
-use crate::protocol::sanitize::listed;
+use crate::protocol::sanitize::{listed, log_safe};
 use crate::protocol::shared_text::SharedText;
-use crate::protocol::{AccessToken, form};
 use crate::random::Random;
 use crate::token::audience::Audience;
 use crate::token::error::VerifyError;
@@ -83,14 +84,10 @@ async fn send(
     let mut authenticated = parameters.clone();
     let credentials = settings.client.authenticate(&context, &mut authenticated);
     let credentials = credentials.await?;
-    let header = credentials.header.clone();
-    let response = send_once(settings, url, authenticated, header).await?;
-    if response.status() != StatusCode::UNAUTHORIZED {
-        return Ok(response);
-    }
+    let response = send_once(settings, url, authenticated, &credentials).await?;
     let mut authenticated = parameters;
     let client = &settings.client;
-    let again = client.authenticate_again(&credentials, &context, &mut authenticated);
+    let again = client.authenticate_again(&response, &credentials, &context, &mut authenticated);
     let Some(credentials) = again.await else {
         return Ok(response);
     };
@@ -99,30 +96,21 @@ async fn send(
         issuer = settings.server.issuer(), client_id = client.id(), endpoint = url,
         "the authorization server rejected the client; sending the request once more with the changed credential"
     );
-    send_once(settings, url, authenticated, credentials.header).await
+    send_once(settings, url, authenticated, &credentials).await
 }
 
 async fn send_once(
     settings: &Settings,
     url: &str,
     parameters: FormParameters<'_>,
-    credentials: Option<HeaderValue>,
+    credentials: &SentCredentials,
 ) -> Result<Response<Bytes>, IntrospectionFailure> {
-    let mut request = Request::post(url)
-        .header(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        )
-        .header(
-            ACCEPT,
-            HeaderValue::from_static(response_media_type(settings)),
-        );
-    if let Some(credentials) = credentials {
-        request = request.header(AUTHORIZATION, credentials);
-    }
-    let request = request.body(Bytes::from(form::encode(parameters)));
-    let request = request.map_err(|_| {
-        IntrospectionFailure::InvalidResponse("the introspection endpoint is not a URL".to_owned())
+    let request = credentials.form_request(url, response_media_type(settings), parameters);
+    let request = request.ok_or_else(|| {
+        IntrospectionFailure::Configuration(format!(
+            "the introspection endpoint {} is not a URL",
+            log_safe(url)
+        ))
     })?;
     let response = settings.server.send(request).await;
     response.map_err(|error| IntrospectionFailure::no_response(url, &error))

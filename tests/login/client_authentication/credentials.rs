@@ -187,20 +187,29 @@ async fn a_rejected_credential_that_changed_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_credential_that_cannot_be_read_is_an_outage_that_ends_without_a_restart() {
+async fn a_credential_that_cannot_be_read_is_used_later_without_a_restart() {
     let folder = Folder::new();
     let text = |name: &str| folder.path(name).display().to_string();
-    for (name, content, reason) in [
-        ("missing", None, "No such file or directory"),
-        ("folder", None, "not a regular file"),
-        ("empty", Some(Vec::new()), "it is empty"),
-        ("line-break", Some(b"\r\n".to_vec()), "it is empty"),
+    let outage = (
+        "client_credential_unavailable",
+        StatusCode::SERVICE_UNAVAILABLE,
+    );
+    let invalid = (
+        "client_credential_invalid",
+        StatusCode::INTERNAL_SERVER_ERROR,
+    );
+    for (name, content, reason, (code, status)) in [
+        ("missing", None, "No such file or directory", outage),
+        ("folder", None, "not a regular file", invalid),
+        ("empty", Some(Vec::new()), "it is empty", outage),
+        ("line-break", Some(b"\r\n".to_vec()), "it is empty", outage),
         (
             "long",
             Some(vec![b'x'; 64 * 1024 + 1]),
             "longer than 64 KiB",
+            invalid,
         ),
-        ("binary", Some(vec![0xff, 0xfe]), "not UTF-8"),
+        ("binary", Some(vec![0xff, 0xfe]), "not UTF-8", invalid),
     ] {
         match content {
             Some(content) => drop(folder.write(name, content)),
@@ -211,14 +220,14 @@ async fn a_credential_that_cannot_be_read_is_an_outage_that_ends_without_a_resta
         let client = Client::confidential("shop", CredentialSource::file(folder.path(name)));
         let login = layer(&server, client.clone()).unwrap();
         let error = login.ready().await.unwrap_err();
-        assert_eq!(error.code(), "client_credential_unavailable", "{name}");
+        assert_eq!(error.code(), code, "{name}");
 
         let logs = Logs::default();
         let recording = logs.record_only("login_failed");
         let app = shop(&server, client);
         let page = sign_in(&browser(&server, app.clone())).await;
         drop(recording);
-        assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE, "{name}");
+        assert_eq!(page.status(), status, "{name}");
         assert!(!page.text().contains("tower-oauth-credentials"), "{name}");
         let log = logs.text();
         assert!(

@@ -81,6 +81,40 @@ async fn a_remote_service_signs_the_assertions() {
     }
 }
 
+/// Neither can panic in the middle of a request.
+#[test]
+fn algorithm_and_key_id_are_read_once() {
+    struct Once(AtomicUsize, AtomicUsize);
+
+    impl RemoteSigner for Once {
+        fn algorithm(&self) -> Algorithm {
+            assert_eq!(self.0.fetch_add(1, Ordering::Relaxed), 0);
+            Algorithm::Es256
+        }
+
+        fn key_id(&self) -> Option<String> {
+            assert_eq!(self.1.fetch_add(1, Ordering::Relaxed), 0);
+            None
+        }
+
+        async fn sign(&self, _: &[u8]) -> Signature {
+            Ok(vec![0; 64])
+        }
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let client = Client::private_key_jwt("shop", Once(AtomicUsize::new(0), AtomicUsize::new(0)));
+    let key = TestSigningKey::generate(Algorithm::Es256);
+    let server = server_with(TestClient::private_key_jwt("shop", key.public_jwk()));
+    let app = shop(&server, client);
+    runtime.unwrap().block_on(async {
+        for _ in 0..2 {
+            sign_in(&browser(&server, app.clone())).await;
+        }
+    });
+    assert_eq!(token_requests(&server).len(), 2);
+}
+
 #[tokio::test]
 async fn a_remote_service_that_fails_is_an_outage_and_a_wrong_signature_is_not() {
     let key = TestSigningKey::generate(Algorithm::Es256);

@@ -1,15 +1,19 @@
 //! Nonces of DPoP proofs (RFC 9449 §8, §9).
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use tower_oauth::clock::Clock as _;
 use tower_oauth::testing::{Endpoint, Fault, TestClient};
-use tower_oauth::{Client, CookieKey, LoginLayer, SigningKey};
+use tower_oauth::{Client, CookieKey, CredentialSource, LoginLayer, SigningKey};
 
 use crate::support::logs::Logs;
+use crate::support::modes::Mode;
 use crate::support::proofs::{Proof, dpop_server, dpop_shop, proofs, shop_of, userinfo};
-use crate::support::refresh::{begin, shop, token};
+use crate::support::refresh::{Switched, begin, in_time, shop, token};
 use crate::support::shop::{CALLBACK, Jar, KEY, SESSION, login};
 
 const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -123,6 +127,58 @@ async fn a_refused_nonce_at_a_refresh_ends_no_session() {
     server.clear_faults(Endpoint::Token);
     server.clock().advance(Duration::from_secs(60));
     assert_eq!(token(&shop, &jar).await.status, 200);
+}
+
+/// The lease of the session may be lost by then, and another process may send the refresh token.
+#[tokio::test]
+async fn a_refresh_is_not_repeated_with_a_nonce_that_arrives_late() {
+    let seconds = Duration::from_secs_f32;
+    for (credential_delay, delay, requests, status) in [
+        (seconds(0.0), seconds(0.0), 2, 200),
+        (seconds(2.0), seconds(2.0), 2, 503),
+        (seconds(3.0), seconds(3.0), 1, 503),
+        (seconds(4.5), seconds(4.5), 1, 503),
+    ] {
+        let server = dpop_server(|client| client).with_dpop_nonces();
+        let clock = server.clock();
+        let is_slow = Arc::new(AtomicBool::new(false));
+        let (slow, timer) = (Arc::clone(&is_slow), clock.clone());
+        let source = CredentialSource::from_fn(move || {
+            let sleep = slow
+                .load(Ordering::SeqCst)
+                .then(|| timer.sleep(credential_delay));
+            async move {
+                if let Some(sleep) = sleep {
+                    sleep.await;
+                }
+                Ok("shop-secret")
+            }
+        });
+        let client = Client::confidential("shop", source);
+        let key = CookieKey::from_bytes(&KEY).unwrap();
+        let layer = LoginLayer::new(&server.authorization_server(), client, CALLBACK, key);
+        let layer = layer.unwrap().with_dpop();
+        let store = Switched::new(clock.clone());
+        let shop = shop(
+            &server,
+            Mode::Store.place_in(layer, store),
+            &Default::default(),
+        );
+        let jar = shop.signed_in().await;
+        clock.advance(Duration::from_secs(600));
+        server.clear_requests();
+        is_slow.store(true, Ordering::SeqCst);
+        server.fail(Endpoint::Token, Fault::delay(delay));
+        let began = clock.monotonic();
+        let answer = in_time(&clock, token(&shop, &jar)).await;
+        let case = format!("{credential_delay:?} {delay:?}");
+        assert_eq!(answer.status, status, "{case}: {}", answer.text());
+        assert_eq!(server.count(Endpoint::Token), requests, "{case}");
+        assert!(
+            clock.monotonic() - began <= seconds(7.5),
+            "{case}: the lease lasts 10 seconds"
+        );
+    }
 }
 
 #[tokio::test]
