@@ -66,9 +66,9 @@ impl Flow {
         self.resources().iter().find(|resource| ***resource == *uri)
     }
 
-    /// Returns the resource of the session's access token.
-    pub(crate) fn main_resource(&self) -> Option<&str> {
-        self.resources().first().map(|resource| &**resource)
+    /// Returns the resource that the access token of a session is requested for.
+    pub(crate) fn main_resource(&self) -> Option<&Arc<str>> {
+        self.resources().first()
     }
 }
 

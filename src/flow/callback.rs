@@ -93,7 +93,9 @@ impl Flow {
             None => {
                 let metadata = self.server.metadata().await?;
                 well_formed(&metadata, &[ISS_PARAMETER])?;
-                if metadata.authorization_response_iss_parameter_supported() {
+                // FAPI 2.0 Security Profile §5.3.3.2: always, also if the metadata changed during the login.
+                let is_required = self.is_fapi2() && !self.response_mode().is_signed();
+                if is_required || metadata.authorization_response_iss_parameter_supported() {
                     return Err(FlowError::request(
                         "issuer_missing",
                         "the response does not name its issuer",

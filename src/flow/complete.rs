@@ -46,6 +46,7 @@ impl Flow {
             now,
             claims,
             tokens: SessionTokens {
+                resource: self.main_resource().cloned(),
                 // RFC 6749 §5.1: the requested scopes, unless the response has `scope`.
                 scopes: tokens.scope.unwrap_or_else(|| self.scopes.clone()),
                 access_token: tokens.access_token,

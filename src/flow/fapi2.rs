@@ -148,6 +148,12 @@ impl Flow {
         let permitted = self.client.fapi2_methods();
         let mut all = vec![
             RequiredMember {
+                name: "jwks_uri",
+                found: Found::Endpoint(metadata.jwks_uri()),
+                expected: "an https URL",
+                is_met: metadata.jwks_uri().is_some(),
+            },
+            RequiredMember {
                 name: PUSHED_REQUEST_ENDPOINT,
                 found: Found::Endpoint(metadata.pushed_authorization_request_endpoint()),
                 expected: "an https URL",

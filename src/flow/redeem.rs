@@ -47,7 +47,7 @@ impl Flow {
             code: &grant.code,
             redirect_uri: &self.redirect_uri,
             code_verifier: &grant.transaction.secret.verifier(),
-            resource: self.main_resource(),
+            resource: self.main_resource().map(|one| &**one),
         };
         let response = self.send_token_request(request.parameters(), key.as_ref());
         let response = response.await;
@@ -74,7 +74,7 @@ impl Flow {
             },
             error: FlowError::from(error)
                 .with_advice_for(&self.client)
-                .with_resource(self.main_resource()),
+                .with_resource(self.main_resource().map(|one| &**one)),
         })
     }
 }

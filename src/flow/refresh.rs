@@ -34,6 +34,8 @@ pub(crate) enum RefreshTarget {
 #[derive(Clone, Debug)]
 pub(crate) struct Refreshed {
     target: RefreshTarget,
+    /// The resource of the access token, if it is that of the session.
+    resource: Option<Arc<str>>,
     /// `None` if the response has no usable one.
     pub(crate) access_token: Option<NewAccessToken>,
     /// `None` means that the previous refresh token stays valid (RFC 6749 §6).
@@ -140,7 +142,7 @@ impl Flow {
             .ok_or_else(|| RefreshFailure::Refused(FlowError::no_refresh_token()))?;
         let resource = match &target {
             RefreshTarget::Resource(resource) => Some(&**resource),
-            RefreshTarget::Session | RefreshTarget::All => self.main_resource(),
+            RefreshTarget::Session | RefreshTarget::All => self.main_resource().map(|one| &**one),
         };
         let request = RefreshRequest {
             refresh_token,
@@ -194,7 +196,9 @@ impl Flow {
         };
         let now = unix_seconds(&**self.clock());
         let (access_token_expires_at, refresh_token_expires_at) = self.expiry_of(&tokens, now);
+        let is_same_resource = record.tokens().resource.as_ref() == self.main_resource();
         Ok(Refreshed {
+            resource: self.main_resource().cloned(),
             access_token: tokens.access_token.map(|token| NewAccessToken {
                 token,
                 since: now,
@@ -205,6 +209,7 @@ impl Flow {
             scopes: tokens.scope.map(|scopes| match target {
                 // The scopes of another resource need not be among those of the first.
                 RefreshTarget::Resource(_) => scopes,
+                RefreshTarget::Session | RefreshTarget::All if !is_same_resource => scopes,
                 // RFC 6749 §6: a refresh cannot add scopes.
                 RefreshTarget::Session | RefreshTarget::All => {
                     record.tokens().scopes.intersection(&scopes)
@@ -257,6 +262,7 @@ impl Refreshed {
             }
             target => {
                 if let Some(new) = &self.access_token {
+                    tokens.resource.clone_from(&self.resource);
                     tokens.access_token = new.token.clone();
                     tokens.access_token_since = new.since;
                     tokens.access_token_expires_at = new.expires_at;

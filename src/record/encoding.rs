@@ -15,7 +15,7 @@ use crate::protocol::json::parse_object;
 use crate::protocol::{AccessToken, AuthorizationDetails, Claims, IdToken, RefreshToken, ScopeSet};
 
 /// Records with another schema cannot be decoded.
-const SCHEMA: u8 = 3;
+const SCHEMA: u8 = 4;
 
 impl SessionRecord {
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -29,6 +29,7 @@ impl SessionRecord {
             .number(self.last_seen)
             .number(self.ends_by)
             .text(self.claims.as_json())
+            .optional(tokens.resource.as_deref())
             .text(&tokens.scopes.to_string())
             .text(tokens.access_token.expose())
             .number(tokens.access_token_since)
@@ -60,6 +61,7 @@ impl SessionRecord {
             provider,
             generation,
             tokens: SessionTokens {
+                resource: reader.optional()?.map(Arc::from),
                 scopes: ScopeSet::from_wire(reader.text()?),
                 access_token: AccessToken::new(reader.text()?),
                 access_token_since: reader.number()?,
@@ -302,6 +304,7 @@ mod tests {
         ) {
             let record = record_of("alice", now.into());
             let tokens = SessionTokens {
+                resource: resources.first().map(|(text, _)| text.as_str().into()),
                 access_token: AccessToken::new(token),
                 access_token_since: seen.into(),
                 refresh_token: refresh.map(RefreshToken::new),
@@ -327,6 +330,7 @@ mod tests {
             prop_assert_eq!(&*again.to_bytes(), &*record.to_bytes());
             prop_assert_eq!(again.claims().as_json(), record.claims().as_json());
             let (tokens, expected) = (again.tokens(), record.tokens());
+            prop_assert_eq!(&tokens.resource, &expected.resource);
             prop_assert_eq!(&tokens.scopes, &expected.scopes);
             prop_assert_eq!(&tokens.access_token, &expected.access_token);
             prop_assert_eq!(tokens.access_token_since, expected.access_token_since);

@@ -1,6 +1,7 @@
 //! The record of a session.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::identifiers::{SessionId, SessionRef, UserDigest, UserKey};
 use crate::crypto::ProofKey;
@@ -34,6 +35,9 @@ pub(crate) struct SessionRecord {
 /// The tokens of a session, which a refresh replaces.
 #[derive(Clone)]
 pub(crate) struct SessionTokens {
+    /// The resource that the access token and its scopes were requested for (RFC 8707). The configuration may have changed
+    /// since.
+    pub(crate) resource: Option<Arc<str>>,
     pub(crate) scopes: ScopeSet,
     pub(crate) access_token: AccessToken,
     /// The time at which the access token was received.
@@ -242,8 +246,6 @@ impl ProviderSession {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::protocol::claims::RegisteredClaims;
 
@@ -258,6 +260,7 @@ pub(crate) mod tests {
             now,
             claims: Claims::new(Arc::clone(&claims), registered.unwrap()),
             tokens: SessionTokens {
+                resource: None,
                 scopes: ScopeSet::from_wire("openid profile"),
                 access_token: AccessToken::new("at"),
                 access_token_since: now,

@@ -7,6 +7,7 @@ use super::error::SessionError;
 use super::handle::{Session, ValidToken};
 use crate::flow::{ApiCredentials, RejectedProof};
 use crate::issuer::is_loopback;
+use crate::protocol::request_target::find_ambiguity_of_url;
 
 impl Session {
     /// Adds the access token to a request to an API, for an HTTP client of the application: `Authorization: Bearer`, or
@@ -46,7 +47,7 @@ impl Session {
     ///
     /// [`SessionError`] as for [`access_token`](Self::access_token), and
     /// [`UnusableUri`](SessionError::UnusableUri) unless the URI of the request is absolute, and https or on a loopback
-    /// host. The request is not changed then.
+    /// host, without user information, dot segments and backslashes. The request is not changed then.
     ///
     /// # Not checked
     ///
@@ -79,9 +80,7 @@ impl Session {
     ) -> Result<(), SessionError> {
         // Not across the `await`: the body need not be `Sync`.
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        if !may_carry_token(&uri) {
-            return Err(SessionError::UnusableUri);
-        }
+        let uri = url_for_token(&uri).ok_or(SessionError::UnusableUri)?;
         let token = self.with_valid_token(resource).await?;
         let credentials = self.credentials(&token, &method, &uri)?;
         credentials.apply(request.headers_mut());
@@ -125,16 +124,20 @@ impl Session {
     }
 }
 
-/// Returns whether a token may be sent to this URI: over TLS, or on this machine.
-fn may_carry_token(uri: &Uri) -> bool {
-    let Ok(url) = Url::parse(&uri.to_string()) else {
-        return false;
-    };
-    match url.scheme() {
+/// Returns the URL that a client sends if a token may be sent to this URI: over TLS, or on this machine.
+///
+/// Clients that use the URL Standard, such as reqwest, remove dot segments and turn backslashes into slashes, others do
+/// not: a proof cannot be for both.
+fn url_for_token(uri: &Uri) -> Option<Uri> {
+    let url = Url::parse(&uri.to_string()).ok()?;
+    let has_user = uri.authority()?.as_str().contains('@');
+    let is_secure = match url.scheme() {
         "https" => url.has_host(),
         "http" => is_loopback(&url),
         _ => false,
-    }
+    };
+    let is_usable = is_secure && !has_user && find_ambiguity_of_url(uri.path()).is_none();
+    is_usable.then(|| url.as_str().parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -153,8 +156,13 @@ mod tests {
             ("/a", false),
             ("api.example.com:443", false),
             ("*", false),
+            ("https://user:password@api.example.com/a", false),
+            ("https://@api.example.com/a", false),
+            ("https://api.example.com/a/../b", false),
+            ("https://api.example.com/a/%2e%2E/b", false),
         ] {
-            assert_eq!(may_carry_token(&uri.parse().unwrap()), expected, "{uri}");
+            let url = url_for_token(&uri.parse().unwrap());
+            assert_eq!(url.is_some(), expected, "{uri}");
         }
     }
 }

@@ -46,11 +46,13 @@ pub enum SessionError {
     #[error("the access token cannot be sent: it is not a b64token (RFC 6750 §2.1)")]
     UnusableAccessToken,
     /// The URI of the request that was to be authorized cannot be sent an access token: it is not absolute, or neither
-    /// https nor on a loopback host ([RFC 6750 §5.3]). The session is kept.
+    /// https nor on a loopback host ([RFC 6750 §5.3]), or it has user information, dot segments or backslashes. The session
+    /// is kept.
     ///
     /// [RFC 6750 §5.3]: https://www.rfc-editor.org/rfc/rfc6750#section-5.3
     #[error(
-        "the access token cannot be sent to this URI: it must be absolute, and https unless its host is loopback"
+        "the access token cannot be sent to this URI: it must be absolute, https unless its host is loopback, and \
+         without user information, dot segments and backslashes"
     )]
     UnusableUri,
     /// The session has no refresh token, without which there is no access token for a further

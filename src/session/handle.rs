@@ -9,7 +9,6 @@ use super::clock_rollback::SessionTime;
 use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use super::refresh::has_valid_token;
 use super::refresh::state::RefreshWaiter;
 use crate::bearer::{Policy, UnmetBySession};
 use crate::clock::{system_time, within};
@@ -199,8 +198,9 @@ impl Session {
         self.note_read();
         let current = self.current();
         let tokens = current.record().tokens();
-        if self.0.manager.flow().main_resource() == Some(resource) {
-            return Some(tokens.scopes.clone());
+        if self.0.manager.is_main_resource(resource) {
+            let is_current = tokens.resource.as_deref() == Some(resource);
+            return is_current.then(|| tokens.scopes.clone());
         }
         let token = tokens.resource_token(resource);
         token.map(|token| token.scopes.clone())
@@ -215,7 +215,7 @@ impl Session {
         let known = match resource {
             None => None,
             Some(resource) => match flow.find_resource(resource) {
-                Some(known) => Some(known).filter(|_| flow.main_resource() != Some(resource)),
+                Some(known) => Some(known).filter(|_| !self.0.manager.is_main_resource(resource)),
                 None => {
                     let configured = flow.resources().iter().map(ToString::to_string);
                     return Err(SessionError::UnknownResource {
@@ -239,7 +239,7 @@ impl Session {
         }
         let loaded = self.current();
         let name = resource.map(|resource| &**resource);
-        if has_valid_token(loaded.record(), name, &now)
+        if manager.has_valid_token(loaded.record(), name, &now)
             && let Some(token) = ValidToken::of(loaded.record(), name)
         {
             return Ok(token);
@@ -248,7 +248,7 @@ impl Session {
         if manager.is_denied(newest.record()) {
             return Err(SessionError::Ended);
         }
-        let is_valid = has_valid_token(newest.record(), name, &manager.time());
+        let is_valid = manager.has_valid_token(newest.record(), name, &manager.time());
         let token = ValidToken::of(newest.record(), name);
         self.adopt(newest);
         match token {

@@ -188,6 +188,7 @@ impl TestSession {
             now,
             claims,
             tokens: SessionTokens {
+                resource: flow.main_resource().cloned(),
                 scopes: self.scopes.clone(),
                 access_token: self.access_token.clone(),
                 access_token_since: now,

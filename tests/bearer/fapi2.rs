@@ -11,7 +11,7 @@ use tower_oauth::bearer::{ClientCertificate, FormTokenLayer, Mtls, TokenSource};
 use tower_oauth::protocol::Metadata;
 use tower_oauth::testing::{TestServer, TokenMint};
 use tower_oauth::token::{
-    Audience, Dpop, IntrospectionVerifier, JwtVerifier, ProofError, Verifier,
+    Audience, Dpop, DpopNonceKey, IntrospectionVerifier, JwtVerifier, ProofError, Verifier,
     VerifyErrorKind as Why,
 };
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, Client as Registration};
@@ -253,5 +253,23 @@ async fn a_verifier_that_is_looked_up_complies_or_is_unavailable() {
         let proof = client.proof("/", &rsa).sign();
         let answer = ask(&api, request("/", &format!("DPoP {rsa}"), &proof)).await;
         assert_ne!(answer.status, 200, "{leeway}");
+    }
+}
+
+/// §5.3.2.1: also if a nonce decides whether a proof is recent.
+#[tokio::test]
+async fn a_proof_of_the_future_is_rejected_in_spite_of_its_nonce() {
+    for (ahead, status) in [(60, 200), (61, 401), (3600, 401), (-3600, 200)] {
+        let server = server();
+        let dpop = dpop(&server).with_nonces_instead_of_iat(DpopNonceKey::generate().unwrap());
+        let api = api(profile(&server).with_dpop(dpop));
+        let client = Client::new(&server);
+        let token = client.token();
+        let first = show(&api, &token, &client.proof("/", &token).sign()).await;
+        let nonce = first.header("dpop-nonce").unwrap().to_owned();
+        let proof = client.proof("/", &token).with_claim("nonce", nonce);
+        let issued_at = server.clock().unix_seconds() + ahead;
+        let answer = show(&api, &token, &proof.with_claim("iat", issued_at).sign()).await;
+        assert_eq!(answer.status, status, "{ahead}");
     }
 }

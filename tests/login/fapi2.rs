@@ -283,6 +283,7 @@ async fn a_member_of_the_metadata_that_does_not_fit_is_named() {
     let set = |name: &'static str, value: Value| Fault::member(name, value);
     let gone = |name: &'static str| Fault::without_member(name);
     for (name, fault, found, expected) in [
+        ("jwks_uri", None, "missing", "https URL"),
         (
             "pushed_authorization_request_endpoint",
             None,
@@ -501,4 +502,25 @@ async fn userinfo(session: Session) -> StatusCode {
         Ok(_) => StatusCode::OK,
         Err(_) => StatusCode::BAD_GATEWAY,
     }
+}
+
+/// §5.3.3.2: also if the metadata that another process has no longer declare it.
+#[tokio::test]
+async fn a_response_without_iss_is_rejected_whatever_the_metadata_say_then() {
+    let server = fapi2_server();
+    let shop = |login: &LoginLayer| Shop {
+        app: app(login),
+        server: server.clone(),
+    };
+    let first = shop(&profile(&server));
+    let mut jar = Jar::default();
+    let started = first.start("/auth/login", &mut jar).await;
+    let member = "authorization_response_iss_parameter_supported";
+    server.fail(Endpoint::Metadata, Fault::without_member(member));
+    server.fail(Endpoint::Authorization, Fault::without_parameter("iss"));
+    let callback = first.approve(started.location(), "alice").await;
+    let other = shop(&profile(&server));
+    let answer = other.send(Ask::page(&callback).jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(server.count(Endpoint::Token), 0);
 }

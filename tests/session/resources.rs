@@ -1,5 +1,7 @@
 //! One access token for each resource of a session (RFC 8707), with one refresh token for all of them.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -9,8 +11,8 @@ use tower_oauth::testing::{Endpoint, Fault, GrantType, TestClient};
 
 use crate::support::logs::Logs;
 use crate::support::modes::{Mode, session_modes};
-use crate::support::refresh::{World, begin, server, settle, status_and_text};
-use crate::support::shop::{Answer, Ask, Jar, PAGE, Shop};
+use crate::support::refresh::{World, begin, server, settle, shop, status_and_text};
+use crate::support::shop::{Answer, Ask, Jar, PAGE, Shop, login};
 
 session_modes! {
     all: [
@@ -22,6 +24,9 @@ session_modes! {
         a_resource_that_the_server_rejects_ends_no_session_and_delays_no_other_token,
         a_rejected_resource_does_not_fail_the_callers_of_another_token,
         a_forced_refresh_discards_the_tokens_for_other_resources,
+        a_forced_refresh_replaces_the_token_although_another_resource_was_refreshed,
+        a_forced_refresh_that_joins_the_refresh_of_a_resource_replaces_the_token,
+        a_forced_refresh_discards_the_token_of_a_resource_although_the_session_was_refreshed,
         a_refresh_token_that_is_rejected_for_a_resource_ends_the_session,
         a_sign_out_revokes_the_tokens_for_all_resources,
         more_tokens_than_cookies_hold_are_kept_without_the_browser,
@@ -368,4 +373,93 @@ async fn a_process_that_lost_its_lease_keeps_the_tokens_of_both(mode: Mode) {
         main.text(),
         "the newer token of the session is kept"
     );
+}
+
+/// An API has rejected the token of the session. Another request needs a token for another API meanwhile.
+async fn a_forced_refresh_replaces_the_token_although_another_resource_was_refreshed(mode: Mode) {
+    let (world, mut jar) = signed_in(mode).await;
+    let session = world.kept_session(&jar).await;
+    let rejected = world.in_time(session.access_token()).await.unwrap();
+    let answer = token_for(&world, &world.a, &mut jar, PAYMENTS).await;
+    assert_eq!(answer.status, 200);
+    world.in_time(session.refresh()).await.unwrap();
+    let new = world.in_time(session.access_token()).await.unwrap();
+    assert_ne!(new, rejected, "{mode:?}");
+}
+
+async fn a_forced_refresh_that_joins_the_refresh_of_a_resource_replaces_the_token(mode: Mode) {
+    let (world, jar) = signed_in(mode).await;
+    let session = world.kept_session(&jar).await;
+    let rejected = world.in_time(session.access_token()).await.unwrap();
+    let gate = world.hold_refresh();
+    let other = begin(&world.a, &format!("/token-for?{PAYMENTS}"), &jar);
+    world.refresh_arrived().await;
+    let forced = {
+        let session = session.clone();
+        tokio::spawn(async move { session.refresh().await })
+    };
+    settle().await;
+    gate.open();
+    assert_eq!(world.in_time(other).await.unwrap().status, 200);
+    world.in_time(forced).await.unwrap().unwrap();
+    let new = world.in_time(session.access_token()).await.unwrap();
+    assert_ne!(new, rejected, "{mode:?}");
+}
+
+async fn a_forced_refresh_discards_the_token_of_a_resource_although_the_session_was_refreshed(
+    mode: Mode,
+) {
+    let (world, mut jar) = signed_in(mode).await;
+    world.advance(200);
+    token_for(&world, &world.a, &mut jar, PAYMENTS).await;
+    let session = world.kept_session(&jar).await;
+    let rejected = world.in_time(session.access_token_for(PAYMENTS)).await;
+    // The token of the session expires, and another request refreshes it.
+    world.advance(101);
+    assert_eq!(world.token(&world.a, &jar).await.status, 200);
+    world.in_time(session.refresh()).await.unwrap();
+    let new = world.in_time(session.access_token_for(PAYMENTS)).await;
+    assert_ne!(new.unwrap(), rejected.unwrap(), "{mode:?}");
+}
+
+/// The list of resources changes in a new release, and sessions outlive it.
+#[tokio::test]
+async fn no_api_gets_the_token_of_another_after_a_change_of_the_resources() {
+    type Configure = fn(LoginLayer) -> LoginLayer;
+    let cases: [(&str, Configure, Configure); 3] = [
+        ("swapped", two, |login| {
+            let login = login.add_resource(PAYMENTS).unwrap();
+            login.add_resource(ORDERS).unwrap()
+        }),
+        (
+            "replaced",
+            |login| login.add_resource(ORDERS).unwrap(),
+            |login| login.add_resource(PAYMENTS).unwrap(),
+        ),
+        (
+            "added",
+            |login| login,
+            |login| login.add_resource(PAYMENTS).unwrap(),
+        ),
+    ];
+    for (name, before, after) in cases {
+        let server = server(client);
+        let old = shop(&server, before(login(&server)), &Arc::default());
+        let kept = Arc::default();
+        let new = shop(&server, after(login(&server)), &kept);
+        let mut jar = old.signed_in().await;
+        let ask = Ask::page("/keep").jar(&jar);
+        new.send(ask).await;
+        let session = kept.lock().unwrap().pop().unwrap();
+        assert_eq!(session.scopes_for(PAYMENTS), None, "{name}");
+        for path in [format!("/token-for?{PAYMENTS}"), "/token".to_owned()] {
+            let answer = new.send(Ask::page(&path).jar(&jar)).await;
+            jar.take(&answer);
+            // Without a grant for it, the server rejects the resource.
+            match answer.status.as_u16() {
+                200 => assert_eq!(audience(&answer.text()), json!(PAYMENTS), "{name}"),
+                _ => assert!(name != "swapped", "{name} {}", answer.text()),
+            }
+        }
+    }
 }

@@ -181,11 +181,16 @@ impl Flow {
     }
 }
 
-/// Returns the URL without query and fragment (`htu`, RFC 9449 §4.2).
+/// Returns the URL without user information, query and fragment (`htu`, RFC 9449 §4.2).
 fn target_of(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or_default();
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    format!("{scheme}://{authority}{}", uri.path())
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port().map(|port| format!(":{port}"));
+    format!(
+        "{scheme}://{host}{}{}",
+        port.unwrap_or_default(),
+        uri.path()
+    )
 }
 
 /// The backend signs nothing without randomness.

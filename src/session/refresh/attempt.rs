@@ -1,10 +1,11 @@
 //! Runs one refresh from the lease to the saved tokens, in a task that outlives its callers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::lease::{LEASE_TTL, Lease};
 use super::state::RefreshResult;
-use super::{RefreshMode, TOO_MANY, can_refresh, needs_refresh};
+use super::{RefreshMode, TOO_MANY, can_refresh};
 use crate::flow::{FlowError, RefreshFailure, Refreshed};
 use crate::record::SessionRecord;
 use crate::session::clock_rollback::SessionTime;
@@ -74,12 +75,12 @@ impl SessionManager {
         mut loaded: LoadedSession,
         mode: &RefreshMode,
     ) -> Result<LeaseOutcome, SessionError> {
-        let base = loaded.record().generation();
+        let base = Arc::clone(loaded.record());
         let clock = self.flow.clock();
         let deadline = clock.monotonic().saturating_add(LEASE_WAIT_TIMEOUT);
         let mut delay = FIRST_POLL;
         loop {
-            let (newest, done) = self.newest_and_done(&loaded, base, mode).await?;
+            let (newest, done) = self.newest_and_done(&loaded, &base, mode).await?;
             if done {
                 return Ok(LeaseOutcome::Done(newest));
             }
@@ -90,7 +91,7 @@ impl SessionManager {
             let lease = Lease::acquire(store, clock, loaded.record().id()).await;
             if let Some(mut lease) = lease.map_err(|error| SessionError::store(&error))? {
                 // The previous holder may have finished between the first load and the lease.
-                match self.newest_and_done(&loaded, base, mode).await {
+                match self.newest_and_done(&loaded, &base, mode).await {
                     Ok((newest, false)) if lease.ensure_valid().await => {
                         return Ok(LeaseOutcome::Acquired(newest, Some(lease)));
                     }
@@ -128,13 +129,13 @@ impl SessionManager {
     async fn newest_and_done(
         &self,
         loaded: &LoadedSession,
-        base: u64,
+        base: &SessionRecord,
         mode: &RefreshMode,
     ) -> Result<(LoadedSession, bool), SessionError> {
         let now = self.time();
         let newest = self.newest(loaded, &now).await?;
         let record = newest.record();
-        if !needs_refresh(record, base, mode, &now) {
+        if !self.needs_refresh(record, base, mode, &now) {
             return Ok((newest, true));
         }
         let refreshes = &self.local.refreshes;

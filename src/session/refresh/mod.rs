@@ -23,7 +23,7 @@ use super::manager::SessionManager;
 use crate::clock::within;
 use crate::flow::RefreshTarget;
 use crate::protocol::Claims;
-use crate::record::{SessionRecord, TokenTimes};
+use crate::record::{ResourceToken, SessionRecord, TokenTimes};
 
 /// When a refresh is required.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ enum RefreshMode {
     Proactive(TokenOf),
     /// The access token has expired, or there is none yet.
     IfExpired(TokenOf),
-    /// Always, unless the tokens are newer than those of the caller: an API has rejected them.
+    /// Always, unless all access tokens of the caller were replaced or discarded: an API has rejected one of them.
     Forced,
 }
 
@@ -88,7 +88,7 @@ impl SessionManager {
             let failure = self.active_failure(record, &mode, now.monotonic());
             refreshes.is_rejected(record) || failure.is_some()
         };
-        if !needs_refresh(record, record.generation(), &mode, now) || is_delayed() {
+        if !self.needs_refresh(record, record, &mode, now) || is_delayed() {
             return None;
         }
         self.join(loaded, &mode).ok()
@@ -97,7 +97,7 @@ impl SessionManager {
     /// Reports whether a session in a cookie has ended because its access token has expired and its refresh
     /// token was rejected.
     pub(super) fn is_refresh_rejected(&self, record: &SessionRecord, now: &SessionTime) -> bool {
-        !has_valid_token(record, None, now) && self.local.refreshes.is_rejected(record)
+        !self.has_valid_token(record, None, now) && self.local.refreshes.is_rejected(record)
     }
 
     /// Returns the last failure of a refresh of the session, or of this token, if the next attempt is not due yet.
@@ -115,7 +115,7 @@ impl SessionManager {
     /// Returns the resource that a refresh requests a token for.
     fn resource_of<'a>(&'a self, mode: &'a RefreshMode) -> Option<&'a str> {
         let resource = mode.resource().map(|resource| &**resource);
-        resource.or_else(|| self.flow.main_resource())
+        resource.or_else(|| self.flow.main_resource().map(|main| &**main))
     }
 
     /// Waits for at most `limit` until no refresh is in progress in this process. Reports whether that was
@@ -140,17 +140,58 @@ impl SessionManager {
                 Some(result) => result?,
             };
             // An attempt that another caller started may have required no refresh for its mode.
-            let base = loaded.record().generation();
+            let base = loaded.record();
             // The tokens of a process that took over the lease may lack the one that this attempt received.
             attempts += u32::from(has_started);
             let is_last = match mode.resource() {
                 None => has_started,
                 Some(_) => attempts == MAX_ATTEMPTS,
             };
-            if is_last || !needs_refresh(newest.record(), base, &mode, &self.time()) {
+            if is_last || !self.needs_refresh(newest.record(), base, &mode, &self.time()) {
                 return Ok(newest);
             }
         }
+    }
+
+    /// Reports whether this record needs a refresh, for a caller with the tokens of `base`.
+    fn needs_refresh(
+        &self,
+        record: &SessionRecord,
+        base: &SessionRecord,
+        mode: &RefreshMode,
+        now: &SessionTime,
+    ) -> bool {
+        match mode {
+            RefreshMode::Proactive(resource) => {
+                let times = record.tokens().times(resource.as_deref());
+                let is_due = |times| now.wall() >= due_at(record, times, now);
+                can_refresh(record, now) && times.is_some_and(is_due)
+            }
+            RefreshMode::IfExpired(resource) => {
+                !self.has_valid_token(record, resource.as_deref(), now)
+            }
+            RefreshMode::Forced => !are_replaced(base, record),
+        }
+    }
+
+    /// Reports whether there is an access token for this resource, or for the session, that has not expired. A token that
+    /// was requested for another resource than the first one now configured counts as expired.
+    pub(super) fn has_valid_token(
+        &self,
+        record: &SessionRecord,
+        resource: Option<&str>,
+        now: &SessionTime,
+    ) -> bool {
+        let tokens = record.tokens();
+        let is_ours = resource.is_some() || tokens.resource.as_ref() == self.flow.main_resource();
+        let times = tokens.times(resource);
+        is_ours && times.is_some_and(|times| now.wall() < token_ends_at(times, now))
+    }
+
+    /// Reports whether the access token of a session is for this resource.
+    pub(super) fn is_main_resource(&self, resource: &str) -> bool {
+        let main = self.flow.main_resource();
+        main.is_some_and(|main| **main == *resource)
     }
 
     fn join(
@@ -215,27 +256,16 @@ impl SessionManager {
     }
 }
 
-/// Reports whether this record needs a refresh, for a caller with tokens of generation `base`.
-fn needs_refresh(record: &SessionRecord, base: u64, mode: &RefreshMode, now: &SessionTime) -> bool {
-    match mode {
-        RefreshMode::Proactive(resource) => {
-            let times = record.tokens().times(resource.as_deref());
-            let is_due = |times| now.wall() >= due_at(record, times, now);
-            can_refresh(record, now) && times.is_some_and(is_due)
-        }
-        RefreshMode::IfExpired(resource) => !has_valid_token(record, resource.as_deref(), now),
-        RefreshMode::Forced => record.generation() <= base,
-    }
-}
-
-/// Reports whether there is an access token for this resource, or for the session, that has not expired.
-pub(super) fn has_valid_token(
-    record: &SessionRecord,
-    resource: Option<&str>,
-    now: &SessionTime,
-) -> bool {
-    let times = record.tokens().times(resource);
-    times.is_some_and(|times| now.wall() < token_ends_at(times, now))
+/// Reports whether none of the access tokens of `base` is in `record`. A server may issue the same token again.
+fn are_replaced(base: &SessionRecord, record: &SessionRecord) -> bool {
+    let (old, new) = (base.tokens(), record.tokens());
+    let is_same =
+        old.access_token == new.access_token && old.access_token_since == new.access_token_since;
+    let is_kept = |one: &ResourceToken| {
+        let kept = new.resource_token(&one.resource);
+        kept.is_some_and(|kept| kept.since == one.since && kept.access_token == one.access_token)
+    };
+    !is_same && !old.resource_tokens.iter().any(is_kept)
 }
 
 fn can_refresh(record: &SessionRecord, now: &SessionTime) -> bool {

@@ -144,6 +144,7 @@ fn check_proof(
         max_age: settings.max_age,
         leeway: settings.leeway,
         ignores_iat: settings.ignores_iat,
+        max_ahead: settings.max_ahead,
     };
     let (proof, target) = proof::check(compact, &expected).map_err(VerifyErrorKind::DpopProof)?;
     let key = replay_key(&proof, target);

@@ -77,6 +77,8 @@ pub(super) struct ProofExpectations<'a> {
     pub(super) leeway: i64,
     /// Whether a nonce decides whether the proof is recent, so that `iat` need not (RFC 9449 §4.3 (11)).
     pub(super) ignores_iat: bool,
+    /// In seconds: how far `iat` may be in the future even then.
+    pub(super) max_ahead: Option<i64>,
 }
 
 /// A proof that matches the request and the token. Its key, its nonce and replay are not checked yet.
@@ -178,7 +180,8 @@ impl<'c, 'a> ProofClaims<'c, 'a> {
         // RFC 9449 §4.3 (11): the creation time is within the accepted window.
         let age = expected.now.saturating_sub(issued_at);
         let is_recent = age <= expected.max_age && age >= -expected.leeway;
-        if !is_recent && !expected.ignores_iat {
+        let is_ahead = expected.max_ahead.is_some_and(|max| age < -max);
+        if is_ahead || (!is_recent && !expected.ignores_iat) {
             return Err(ProofError::Time);
         }
         // RFC 7519 §4.1.4, §4.1.5: `exp` and `nbf` are optional, and checked if present.
@@ -229,6 +232,7 @@ mod tests {
             max_age: 60,
             leeway: 10,
             ignores_iat: false,
+            max_ahead: None,
         };
         check(proof, &expected).map(|(proof, _)| proof)
     }

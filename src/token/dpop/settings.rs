@@ -21,6 +21,9 @@ const DEFAULT_LEEWAY: i64 = 10;
 const MAX_MAX_AGE: Duration = Duration::from_secs(300);
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
 
+/// In seconds (FAPI 2.0 Security Profile §5.3.2.1).
+const MAX_AHEAD_OF_FAPI2: i64 = 60;
+
 /// In seconds: how far the wall clock can be set back before recorded proofs become valid again.
 const CLOCK_ROLLBACK_ALLOWANCE: i64 = 60;
 
@@ -88,6 +91,8 @@ pub(super) struct Settings {
     pub(super) nonces: Option<DpopNonceKey>,
     /// Whether the nonce alone decides whether a proof is recent.
     pub(super) ignores_iat: bool,
+    /// In seconds: how far `iat` may be in the future even then.
+    pub(super) max_ahead: Option<i64>,
     pub(super) clock: SharedClock,
     default_store: SharedStore,
     /// The configured store, used instead of the default one.
@@ -117,6 +122,7 @@ impl Dpop {
             leeway: DEFAULT_LEEWAY,
             nonces: None,
             ignores_iat: false,
+            max_ahead: None,
             clock,
             default_store: SharedStore::new(MemoryStore::new()),
             custom_store: None,
@@ -162,7 +168,8 @@ impl Dpop {
     /// Requires a nonce as [`with_nonces`](Self::with_nonces) does, and lets it alone decide whether a proof is recent
     /// ([RFC 9449 §4.3] (11)): for clients whose clock is wrong, such as devices.
     ///
-    /// `iat` must still be a number, and its value is not compared; a proof is then accepted as long as its nonce, at most
+    /// `iat` must still be a number, and its value is not compared (with the FAPI 2.0 Security Profile, it is at most 1
+    /// minute in the future); a proof is then accepted as long as its nonce, at most
     /// 4 minutes. Each `jti` is kept in the replay store until then, so the store holds more entries. Replaces
     /// `with_nonces`; the last of both calls counts.
     ///
@@ -246,9 +253,12 @@ impl Dpop {
         self.settings.required
     }
 
-    /// Removes the algorithms that the FAPI 2.0 Security Profile does not permit, which may be all.
+    /// Removes the algorithms that the FAPI 2.0 Security Profile does not permit, which may be all, and rejects proofs of
+    /// the future even if a nonce decides whether a proof is recent.
     pub(crate) fn restrict_to_fapi2(&mut self) {
-        keep_fapi2_algorithms(&mut self.settings_mut().algorithms);
+        let settings = self.settings_mut();
+        keep_fapi2_algorithms(&mut settings.algorithms);
+        settings.max_ahead = Some(MAX_AHEAD_OF_FAPI2);
     }
 
     /// Returns the value of `algs` in a challenge (RFC 9449 §7.1).

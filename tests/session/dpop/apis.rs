@@ -13,6 +13,7 @@ use tower_oauth::testing::TestServer;
 use tower_oauth::token::{Dpop, DpopNonceKey};
 use tower_oauth::{BearerLayer, Session, VerifiedToken};
 
+use crate::support::logs::Logs;
 use crate::support::proofs::{Proof, dpop_server, hash};
 use crate::support::refresh::shop;
 use crate::support::shop::{Ask, login};
@@ -136,10 +137,56 @@ async fn a_bearer_session_authorizes_requests_without_a_proof_and_learns_no_nonc
 async fn no_token_is_added_to_a_request_for_another_place_than_an_https_url() {
     let server = dpop_server(|client| client);
     let session = session(&server, true).await;
-    for uri in ["/orders", "http://api.example.test/orders"] {
+    for uri in [
+        "/orders",
+        "http://api.example.test/orders",
+        "https://user:pa55word@api.example.test/orders",
+        "https://api.example.test/x/../orders",
+    ] {
         let mut request = Request::get(uri).body(()).unwrap();
         let refused = session.authorize(&mut request).await;
         assert!(matches!(refused, Err(SessionError::UnusableUri)), "{uri}");
         assert!(request.headers().is_empty(), "{uri}");
     }
+}
+
+/// The documented client (reqwest) sends the URL that `Url` reads.
+#[tokio::test]
+async fn htu_is_the_url_that_the_documented_client_sends() {
+    let server = dpop_server(|client| client);
+    let session = session(&server, true).await;
+    for text in [
+        "https://api.example.test",
+        "https://api.example.test/a?b",
+        "https://API.example.test/a",
+        "https://api.example.test:443/a",
+        "https://api.example.test:8443/a",
+        "https://api.example.test/a{id}",
+        "https://api.example.test/a\"b",
+        "http://localhost:80/a",
+    ] {
+        let mut request = Request::get(text).body(String::new()).unwrap();
+        session.authorize(&mut request).await.unwrap();
+        let htu = Proof::of(request.headers()).claim("htu").to_owned();
+        let sent: reqwest::Request = request.try_into().unwrap();
+        let mut sent = sent.url().clone();
+        sent.set_query(None);
+        assert_eq!(htu, sent.as_str(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_no_password_of_the_url() {
+    let server = dpop_server(|client| client);
+    let session = session(&server, true).await;
+    let uri = "https://user:pa55word@api.example.test/orders?x=1";
+    let mut headers = HeaderMap::new();
+    let challenge = HeaderValue::from_static("DPoP error=\"invalid_dpop_proof\"");
+    headers.insert(WWW_AUTHENTICATE, challenge);
+    let log = Logs::default();
+    let recording = log.record();
+    session.note_response(&uri.parse().unwrap(), StatusCode::UNAUTHORIZED, &headers);
+    drop(recording);
+    let text = log.text();
+    assert!(!text.contains("pa55word"), "{text}");
 }
