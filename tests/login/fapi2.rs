@@ -508,14 +508,9 @@ async fn userinfo(session: Session) -> StatusCode {
 async fn a_link_of_another_site_starts_no_login_without_a_confirmation() {
     let server = fapi2_server();
     let login = profile(&server);
-    let open = |session: Option<tower_oauth::Session>| async move {
-        session.map_or("offers", |_| "orders")
-    };
-    let app = axum::Router::new()
-        .route(
-            "/open",
-            axum::routing::get(open).layer(login.silent_login()),
-        )
+    let open = |session: Option<Session>| async move { session.map_or("offers", |_| "orders") };
+    let app = Router::new()
+        .route("/open", get(open).layer(login.silent_login()))
         .layer(login);
     let shop = Shop { app, server };
     let uri = "/auth/login?return_to=%2Fnotes&login_hint=a%22b";
