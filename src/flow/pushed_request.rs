@@ -10,6 +10,7 @@ use super::authenticated_request::SendError;
 use super::error::{FlowError, FlowErrorKind, RETRY_AFTER};
 use super::request_deadline::RequestDeadline;
 use super::settings::Flow;
+use super::transaction::LoginPurpose;
 use crate::issuer::{BackChannelError, FormParameters, describe, retry_after};
 use crate::protocol::OAuthErrorCode;
 use crate::protocol::json::parse_object;
@@ -30,11 +31,16 @@ impl Flow {
         &self,
         endpoint: &str,
         parameters: &[(&str, &str)],
+        purpose: LoginPurpose,
     ) -> Result<String, FlowError> {
+        // A silent login waits for no permit: the user is to see the page at once, anonymously if need be.
+        let gives_up = async {
+            if purpose != LoginPurpose::Optional {
+                std::future::pending().await
+            }
+        };
         // Logins start without authentication, so any caller can cause these requests.
-        let permit = self
-            .push_permits
-            .acquire(&**self.clock(), std::future::pending());
+        let permit = self.push_permits.acquire(&**self.clock(), gives_up);
         let Some(_permit) = permit.await else {
             return Err(busy());
         };

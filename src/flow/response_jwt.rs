@@ -2,9 +2,12 @@
 
 use super::error::FlowError;
 use super::settings::Flow;
+use crate::crypto::base64url;
+use crate::protocol::State;
 use crate::protocol::authorization_response::{
     AuthorizationResponse, InvalidAuthorizationResponse, response_jwt,
 };
+use crate::protocol::json::parse_object;
 use crate::token::response_jwt::{self as jwt, ResponseJwtError};
 
 impl Flow {
@@ -27,6 +30,18 @@ impl Flow {
         let settings = self.id_tokens();
         let response = jwt::verify(&self.server, &compact, client_id, settings, has_login);
         response.await.map_err(FlowError::from)
+    }
+
+    /// Returns the `state` of a response that was not accepted. Not authenticated: it shows only where the user may continue.
+    pub(crate) fn unverified_state(&self, parameters: &str) -> Option<State> {
+        if !self.response_mode().is_signed() {
+            let response = AuthorizationResponse::parse(parameters).ok()?;
+            return Some(response.state().clone());
+        }
+        let compact = response_jwt(parameters).ok()?;
+        let claims = base64url::decode(compact.split('.').nth(1)?)?;
+        let claims = parse_object(&claims).ok()?;
+        claims.string("state").ok().flatten().map(State::new)
     }
 
     /// Returns an error if [`read_response`](Self::read_response) would, as far as that can be told without keys.

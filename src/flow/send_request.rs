@@ -7,6 +7,7 @@ use super::error::{FlowError, FlowErrorKind};
 use super::request_settings::{PushedRequests, ResponseMode};
 use super::settings::Flow;
 use super::token_endpoint::{endpoint_error, well_formed};
+use super::transaction::LoginPurpose;
 use crate::crypto::{Algorithm, SigningKey};
 use crate::protocol::Metadata;
 use crate::protocol::authorization_request::{AuthorizationRequest, authorization_url};
@@ -56,6 +57,7 @@ impl Flow {
         &self,
         metadata: &Metadata,
         request: &AuthorizationRequest,
+        purpose: LoginPurpose,
     ) -> Result<String, FlowError> {
         let endpoint = authorization_endpoint(metadata)?;
         let client_id = ("client_id", self.client.id());
@@ -69,7 +71,7 @@ impl Flow {
                 Some(object) => vec![("request", object.as_str())],
                 None => request.parameters().collect(),
             };
-            let request_uri = self.push(push_endpoint, &parameters).await?;
+            let request_uri = self.push(push_endpoint, &parameters, purpose).await?;
             // FAPI 2.0 §5.3.3.2: nothing else goes with the browser.
             let parameters = [client_id, ("request_uri", request_uri.as_str())];
             return Ok(authorization_url(&endpoint, &parameters));

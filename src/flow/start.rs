@@ -81,7 +81,8 @@ impl Flow {
             replaces: request.replaces,
         };
         let authorization = self.authorization_request(state, &transaction.secret, &request)?;
-        let location = self.send_request(&metadata, &authorization).await;
+        let location = self.send_request(&metadata, &authorization, request.purpose);
+        let location = location.await;
         let location = location.map_err(|error| match is_of_a_link {
             true => error.caused_by_parameters(),
             false => error,

@@ -1,6 +1,12 @@
 //! The FAPI 2.0 profiles for relying parties.
 
+use http::StatusCode;
+use http::header::{HeaderMap, REFERER};
+
 use super::layer::LoginLayer;
+use super::navigation::{self, FieldValue, SEC_FETCH_SITE};
+use super::pages;
+use super::response::{self, LayerResponse};
 use super::settings::Settings;
 use crate::ConfigError;
 use crate::crypto::SigningKey;
@@ -20,7 +26,7 @@ impl LoginLayer {
     /// | `nonce` has at most 64 characters | always so |
     /// | metadata, endpoints and keys are discovered, over https | the [`AuthorizationServer`](crate::AuthorizationServer) and the redirect URI are checked |
     /// | `iat` and `nbf` are at most 60 seconds in the future | [`with_leeway`](Self::with_leeway) is limited |
-    /// | logins are started by the application, not by other sites | [`with_third_party_login`](Self::with_third_party_login) is excluded |
+    /// | logins are started by the application, not by other sites | a user who comes from another site is asked before the login starts, unless a session [authenticates again](Self::step_up); such a navigation starts no [silent login](Self::silent_login); [`with_third_party_login`](Self::with_third_party_login) is excluded |
     ///
     /// Settings apply in any order. One that contradicts the profile and follows it is an error of its own method, or else of
     /// [`ready`](Self::ready) and of each login, which is then 500.
@@ -86,5 +92,31 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// Returns whether this request may start a login. With a FAPI 2.0 profile, it must come from a page of this
+    /// application or from the user, as the browser says: the start of a login is protected against cross-site request
+    /// forgery (FAPI 2.0 §5.3.3.1). A browser without fetch metadata names the page in `Referer`.
+    pub(super) fn may_start_login(&self, headers: &HeaderMap) -> bool {
+        !self.flow().is_fapi2()
+            || match navigation::single(headers, &SEC_FETCH_SITE) {
+                FieldValue::One("same-origin" | "none") => true,
+                FieldValue::Absent => match navigation::single(headers, &REFERER) {
+                    FieldValue::One(page) => page
+                        .strip_prefix(self.origin.as_str())
+                        .is_some_and(|path| path.starts_with('/')),
+                    FieldValue::Absent | FieldValue::Ambiguous => false,
+                },
+                FieldValue::One(_) | FieldValue::Ambiguous => false,
+            }
+    }
+
+    /// Returns the page whose link starts the login.
+    pub(super) fn confirm_login(&self, query: Option<&str>) -> LayerResponse {
+        let url = match query {
+            Some(query) => format!("{}?{query}", self.paths.login),
+            None => self.paths.login.clone(),
+        };
+        response::html(StatusCode::OK, pages::confirm_login(&url), pages::policy())
     }
 }

@@ -4,11 +4,14 @@ use std::pin::pin;
 
 use bytes::{Buf as _, BufMut as _};
 use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+use super::navigation::{self, FieldValue};
 use crate::protocol::form;
 use crate::protocol::media_type::{FORM, has_media_type};
+use crate::protocol::sanitize::log_safe;
 
 /// Why a form could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,16 @@ pub(super) async fn read_body<B: Body>(headers: &HeaderMap, body: B) -> Result<S
         }
     }
     String::from_utf8(text).map_err(|_| FormError::NotUtf8)
+}
+
+/// Describes for the log why [`read_body`] returned [`FormError::ContentType`].
+pub(super) fn describe_type(headers: &HeaderMap) -> String {
+    let found = match navigation::single(headers, &CONTENT_TYPE) {
+        FieldValue::Absent => "missing".to_owned(),
+        FieldValue::One(found) => log_safe(found),
+        FieldValue::Ambiguous => "repeated, or not ASCII".to_owned(),
+    };
+    format!("the Content-Type is {found}, expected application/x-www-form-urlencoded")
 }
 
 /// Returns the value of a parameter that is present exactly once: which of two values counts is a

@@ -188,8 +188,10 @@ impl LoginLayer {
     /// # Errors
     ///
     /// [`FlowError`] of the kind `Configuration` if the metadata makes logins impossible (it lists
-    /// code challenge methods without S256, or an endpoint is missing), `Unavailable` if the
-    /// metadata cannot be fetched.
+    /// code challenge methods without S256, an endpoint is missing, or it does not support a setting
+    /// such as the response mode, signed or pushed requests, DPoP or the FAPI 2.0 profile), if
+    /// settings contradict each other, or if the credentials of the client cannot be used;
+    /// `Unavailable` if the metadata or the credentials cannot be fetched.
     pub async fn ready(&self) -> Result<(), FlowError> {
         self.settings.check()?;
         self.settings.flow().ready().await

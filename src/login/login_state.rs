@@ -18,6 +18,8 @@ pub(super) struct LoginState {
     /// In seconds since the Unix epoch.
     pub(super) started_at: i64,
     pub(super) target: StateTarget,
+    /// Whether the user continues at the target without the login if it fails.
+    pub(super) is_optional: bool,
 }
 
 /// The return target of a login.
@@ -51,6 +53,7 @@ impl LoginState {
             .raw(&[self.slot.index(), kind])
             .number(self.started_at)
             .text(target)
+            .flag(self.is_optional)
             .finish();
         cookies.seal(Purpose::State, NAME, &plain).map(State::new)
     }
@@ -63,6 +66,7 @@ impl LoginState {
         let [slot, kind] = reader.array()?;
         let started_at = reader.number()?;
         let target = reader.text()?;
+        let is_optional = reader.flag()?;
         reader.finish()?;
         Some(Self {
             slot: Slot::new(slot)?,
@@ -73,6 +77,7 @@ impl LoginState {
                 2 => StateTarget::InCookie,
                 _ => return None,
             },
+            is_optional,
         })
     }
 }
@@ -96,6 +101,7 @@ mod tests {
                 slot: Slot::new(3).unwrap(),
                 started_at: 1_800_000_000,
                 target: StateTarget::new(target),
+                is_optional: target.is_some(),
             };
             let sealed = state.seal(&cookies).unwrap();
             assert!(sealed.expose().len() < 400, "{}", sealed.expose().len());
@@ -108,7 +114,7 @@ mod tests {
     fn only_a_sealed_state_of_a_known_slot_opens() {
         let cookies = Cookies::of_test("shop", true);
         let seal = |purpose, plain: &[u8]| State::new(cookies.seal(purpose, NAME, plain).unwrap());
-        let plain = |slot, kind| [&[SCHEMA, slot, kind][..], &[0; 12]].concat();
+        let plain = |slot, kind| [&[SCHEMA, slot, kind][..], &[0; 13]].concat();
         for (name, state, opens) in [
             ("good", seal(Purpose::State, &plain(0, 0)), true),
             (

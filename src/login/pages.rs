@@ -134,6 +134,17 @@ pub(super) fn confirm_logout(action: &str, stay: &str) -> String {
     )
 }
 
+/// The page that asks for confirmation of a login: a link from another site must not start one.
+pub(super) fn confirm_login(login_url: &str) -> String {
+    let title = "Continue to sign in?";
+    format!(
+        "{}<h1>{title}</h1><p>Another site sent you here to sign in. If you did not expect that, close this page.</p>\
+         <p><a class=\"go\" href=\"{}\">Continue</a></p>{FOOT}",
+        head(title),
+        Escaped(login_url),
+    )
+}
+
 /// The page that continues to `target` after a login, so that the browser sends a `SameSite=Strict`
 /// cookie with the next request.
 pub(super) fn signed_in(target: &str) -> String {
@@ -236,6 +247,7 @@ mod tests {
         );
         let hostile = "/x\"><b>";
         assert!(!confirm_logout(hostile, hostile).contains("<b>"));
+        assert!(!confirm_login(hostile).contains("<b>"));
         assert!(!signed_in("/x\"><b>").contains("<b>"));
     }
 }

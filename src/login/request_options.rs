@@ -67,14 +67,14 @@ impl LoginLayer {
     ///
     /// - [`FormPost`](ResponseMode::FormPost): a page of the authorization server posts the code to the
     ///   callback, so that it is in no URL of the authorization server and in no `Referer`. The callback
-    ///   accepts URL-encoded forms of at most 16 KiB within 10 seconds, without a query, and with the `Origin`
-    ///   of the authorization endpoint, `null` or none. Browsers send no `SameSite=Lax` cookies with that
-    ///   form, so the layer redirects to the callback with the response encrypted in the URL, valid for a
-    ///   minute, and completes the login there.
+    ///   accepts URL-encoded forms of at most about 5900 bytes within 10 seconds, without a query, and with
+    ///   the `Origin` of the authorization endpoint, `null` or none. Browsers send no `SameSite=Lax` cookies
+    ///   with that form, so the layer redirects to the callback with the response encrypted in the URL (of at
+    ///   most 8000 bytes), valid for a minute, and completes the login there.
     /// - [`Jwt`](ResponseMode::Jwt): the authorization server signs the response. Its issuer, audience and
     ///   expiry are checked, and its signature with the keys and the
-    ///   [algorithms](Self::with_id_token_algorithms) of ID tokens, before anything in it is used. Encrypted
-    ///   responses are not supported.
+    ///   [algorithms](Self::with_id_token_algorithms) of ID tokens, before it completes or ends a login.
+    ///   Encrypted responses are not supported.
     /// - [`FormPostJwt`](ResponseMode::FormPostJwt): both.
     #[must_use]
     pub fn with_response_mode(self, mode: ResponseMode) -> Self {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION,
-    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, Version};
 
 use super::events;
 use crate::protocol::cache;
@@ -79,6 +80,16 @@ pub(super) fn method_not_allowed(allowed: &'static str) -> LayerResponse {
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(allowed));
     response
+}
+
+/// Closes the HTTP/1 connection after a form that is rejected: it may not have been read to its end, and the rest would be
+/// read as the next request (RFC 9112 §9.6).
+pub(super) fn close_after_rejected_form(response: &mut LayerResponse, request: &Parts) {
+    let is_rejected = response.status().as_u16() >= 400;
+    if is_rejected && request.method == Method::POST && request.version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
 }
 
 /// Logs that the application is set up incorrectly and returns a 500 response; the request goes no

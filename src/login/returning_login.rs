@@ -1,6 +1,6 @@
 //! The login that a callback belongs to, as its `state` and the cookies of the browser show.
 
-use super::jar::Jar;
+use super::jar::{Jar, NO_SILENT_LOGIN};
 use super::login_state::{LoginState, StateTarget};
 use super::refusal::LoginRefusal;
 use super::settings::Settings;
@@ -19,6 +19,8 @@ pub(super) struct ReturningLogin {
     pub(super) is_absent: bool,
     /// Whether it began longer ago than a login may take.
     pub(super) is_late: bool,
+    /// Whether the user continues without the login if it fails.
+    pub(super) is_optional: bool,
     /// The names of the cookies of this login, without prefix. Cookies of other logins are not its
     /// own to clear.
     pub(super) cookies: Vec<String>,
@@ -33,6 +35,7 @@ impl ReturningLogin {
                 transaction: Err(UNKNOWN.because(FOREIGN_STATE)),
                 is_absent: true,
                 is_late: false,
+                is_optional: false,
                 cookies: Vec::new(),
                 target: None,
             };
@@ -70,9 +73,16 @@ impl ReturningLogin {
             is_late: late.is_some(),
             transaction: late.map_or(transaction, Err),
             is_absent,
+            is_optional: login.is_optional,
             cookies: own_cookies,
             target,
         }
+    }
+
+    /// Returns whether the user continues at the target although the login cannot complete: the login was silent, and the
+    /// browser keeps cookies, so that the page does not start another one without end.
+    pub(super) fn continues_anonymously(&self, jar: &Jar<'_>) -> bool {
+        self.is_optional && (!self.is_absent || jar.has(NO_SILENT_LOGIN))
     }
 
     /// Returns where the user goes next. The target is checked again: the configuration may have

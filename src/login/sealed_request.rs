@@ -13,7 +13,7 @@ use crate::random::RandomError;
 use crate::record::{Reader, SessionId, Writer};
 
 /// The parameters of a login and what it is for. The return target is a parameter of the URL: it is not secret, and
-/// it is checked in every case.
+/// it is checked in every case. That of a silent login is sealed, since the login route may link to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SealedRequest {
     pub(super) request: LoginRequest,
@@ -26,11 +26,12 @@ pub(super) struct SealedRequest {
 }
 
 /// Why a sealed request does not start a login.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OpenError {
     /// It was not sealed by this layer, or with a key that is not configured.
     Unreadable,
-    Expired,
+    /// A silent login that has expired continues without one.
+    Expired(Box<SealedRequest>),
 }
 
 impl SealedRequest {
@@ -56,17 +57,23 @@ impl SealedRequest {
             None => writer,
         };
         let writer = writer.optional_number(request.max_age.map(i64::from));
-        let texts = request.texts().into_iter();
+        let return_to = request.return_to.as_deref();
+        let texts = request.texts().into_iter().chain([return_to]);
         let plain = texts.fold(writer, Writer::optional).finish();
         cookies.seal(Purpose::LoginRequest, NAME, &plain)
     }
 
-    pub(super) fn open(cookies: &Cookies, sealed: &str, now: i64) -> Result<Self, OpenError> {
+    /// `wall_for` returns the time to compare a timestamp with, in seconds since the Unix epoch.
+    pub(super) fn open(
+        cookies: &Cookies,
+        sealed: &str,
+        wall_for: impl FnOnce(i64) -> i64,
+    ) -> Result<Self, OpenError> {
         let plain = cookies.open(Purpose::LoginRequest, NAME, sealed);
         let plain = plain.ok_or(OpenError::Unreadable)?;
         let (sealed_at, request) = Self::decode(&plain).ok_or(OpenError::Unreadable)?;
-        match has_expired(sealed_at, now, LIFETIME) {
-            true => Err(OpenError::Expired),
+        match has_expired(sealed_at, wall_for(sealed_at), LIFETIME) {
+            true => Err(OpenError::Expired(Box::new(request))),
             false => Ok(request),
         }
     }
@@ -96,8 +103,8 @@ impl SealedRequest {
             acr_values: text()?,
             claims: text()?,
             authorization_details: text()?,
+            return_to: text()?,
             max_age,
-            return_to: None,
         };
         reader.finish()?;
         let sealed = Self {
@@ -122,6 +129,7 @@ pub(super) const MAX_SEALED: usize = 2900;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::return_to::MAX_RETURN_TO;
 
     const NOW: i64 = 1_800_000_000;
 
@@ -132,6 +140,7 @@ mod tests {
                 acr_values: Some("gold silver".to_owned()),
                 max_age: Some(0),
                 claims: Some("{}".to_owned()),
+                return_to: Some("/notes".to_owned()),
                 ..LoginRequest::default()
             },
             purpose: LoginPurpose::StepUp,
@@ -147,16 +156,17 @@ mod tests {
             Cookies::of_test("desk", true),
         );
         let sealed = request().seal(&cookies, NOW).unwrap();
+        let expired = || Err(OpenError::Expired(Box::new(request())));
         assert!(!sealed.contains("alice"));
         for (name, age, expected) in [
             ("now", 0, Ok(request())),
             ("nearly expired", 599, Ok(request())),
-            ("expired", 600, Err(OpenError::Expired)),
+            ("expired", 600, expired()),
             ("a clock that is behind", -60, Ok(request())),
-            ("the future", -61, Err(OpenError::Expired)),
+            ("the future", -61, expired()),
         ] {
             assert_eq!(
-                SealedRequest::open(&cookies, &sealed, NOW + age),
+                SealedRequest::open(&cookies, &sealed, |_| NOW + age),
                 expected,
                 "{name}"
             );
@@ -168,7 +178,7 @@ mod tests {
             ("nothing", &cookies, ""),
         ] {
             assert_eq!(
-                SealedRequest::open(cookies, text, NOW),
+                SealedRequest::open(cookies, text, |_| NOW),
                 unreadable,
                 "{name}"
             );
@@ -178,7 +188,7 @@ mod tests {
             let plain = Writer::new(SCHEMA).number(NOW).finish();
             let sealed = cookies.seal(purpose, NAME, &plain).unwrap();
             assert_eq!(
-                SealedRequest::open(&cookies, &sealed, NOW),
+                SealedRequest::open(&cookies, &sealed, |_| NOW),
                 unreadable,
                 "{purpose:?}"
             );
@@ -187,15 +197,24 @@ mod tests {
 
     #[test]
     fn the_largest_request_fits_into_a_url() {
-        let largest = SealedRequest {
-            request: LoginRequest {
+        for largest in [
+            LoginRequest {
                 claims: Some("c".repeat(1024)),
                 authorization_details: Some("d".repeat(896)),
                 ..LoginRequest::default()
             },
-            ..request()
-        };
-        let sealed = largest.seal(&Cookies::of_test("shop", true), NOW).unwrap();
-        assert!(sealed.len() <= MAX_SEALED, "{}", sealed.len());
+            LoginRequest {
+                prompt: Some("none".to_owned()),
+                return_to: Some("/".repeat(MAX_RETURN_TO)),
+                ..LoginRequest::default()
+            },
+        ] {
+            let largest = SealedRequest {
+                request: largest,
+                ..request()
+            };
+            let sealed = largest.seal(&Cookies::of_test("shop", true), NOW).unwrap();
+            assert!(sealed.len() <= MAX_SEALED, "{}", sealed.len());
+        }
     }
 }

@@ -2,7 +2,8 @@
 //! (`prompt=none`, OpenID Connect Core §3.1.2.1).
 //!
 //! A cookie marks that the browser was redirected, so that this happens once. A browser that does not keep the mark gets
-//! to the login route without it and is told so there; the link of that page leads back without another redirect.
+//! to the login route without it and is told so there; the link of that page leads back without another redirect. Its
+//! target is encrypted: another site must not choose where a page of this application links to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,14 +31,14 @@ use crate::session::Session;
 /// For pages that are open to all and show more to users: a navigation without a session is redirected to a login with
 /// `prompt=none`. If the user is signed in at the authorization server, the page has a session. If not, or if the login
 /// fails in any way, the user returns to the page anonymously, and no further attempt is made for 15 minutes, and after a
-/// sign-out until the browser is closed or the user signs in.
+/// sign-out until the browser is closed or the user signs in. Another site can still link to the login route itself.
 ///
 /// Only navigations of browsers that send fetch metadata are redirected: no programs, crawlers, scripts, forms,
 /// prefetches and frames. A browser that rejects cookies gets an error page with a link to the page, which is then
 /// shown. With `prompt=login` or `max_age=0` for every login
 /// ([`with_authorization_parameter`](super::LoginLayer::with_authorization_parameter)), no request is redirected. With
 /// [`SameSite::Strict`](super::SameSite::Strict), a link from another site causes none either, since the session may be
-/// in a cookie that was not sent.
+/// in a cookie that was not sent; nor with a [FAPI 2.0 profile](super::LoginLayer::with_fapi2_security_profile).
 ///
 /// All responses depend on the session, so no shared cache may store them.
 ///
@@ -100,6 +101,7 @@ impl LoginContext {
             && !settings.flow().always_prompts()
             && !Jar::read(headers, &settings.cookies).has(NO_SILENT_LOGIN)
             && !settings.may_hide_session(headers)
+            && settings.may_start_login(headers)
             && !settings.comes_from_login_route(headers);
         let original = self.outer_path().filter(|_| may_start)?;
         // Otherwise the user could not return to this page.
@@ -107,13 +109,14 @@ impl LoginContext {
         let request = SealedRequest {
             request: LoginRequest {
                 prompt: Some("none".to_owned()),
+                return_to: Some(target.to_owned()),
                 ..LoginRequest::default()
             },
             purpose: LoginPurpose::Optional,
             session: None,
             page: None,
         };
-        let login_url = settings.login_url_of(&request, Some(target)).ok()?;
+        let login_url = settings.login_url_of(&request, None).ok()?;
         let mut response = response::redirect(&login_url);
         let mark = settings.prevent_silent_login(CookieLifetime::Of(PAUSE));
         response::add_cookies(response.headers_mut(), mark);
@@ -129,7 +132,7 @@ impl Settings {
     }
 
     /// Returns whether the browser may have a Strict session cookie that it does not send with this request.
-    fn may_hide_session(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn may_hide_session(&self, headers: &HeaderMap) -> bool {
         let site = navigation::single(headers, &SEC_FETCH_SITE);
         self.same_site == SameSite::Strict
             && !matches!(site, FieldValue::One("none" | "same-origin"))

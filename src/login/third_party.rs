@@ -7,11 +7,13 @@ use http::header::HeaderMap;
 use http_body::Body;
 
 use super::events;
-use super::form::{read_form, single};
+use super::form::{FormError, describe_type, read_body, single};
 use super::layer::LoginLayer;
 use super::refusal::LoginRefusal;
+use super::response::{self, LayerResponse};
 use super::settings::Settings;
 use crate::clock::within;
+use crate::protocol::form::{self, encode_component};
 use crate::protocol::return_to::MAX_RETURN_TO;
 use crate::protocol::sanitize::log_safe;
 
@@ -33,7 +35,8 @@ impl LoginLayer {
     /// # Security
     ///
     /// Every site can start logins, as with links to the login route: a user who is signed in at the authorization server
-    /// may be signed in here without an action of the user, never as a user of the other site's choice.
+    /// may be signed in here without an action of the user. `login_hint` can suggest which of the users of that browser,
+    /// never one who is not signed in there.
     ///
     /// [OpenID Connect Core §4]: https://openid.net/specs/openid-connect-core-1_0.html#ThirdPartyInitiatedLogin
     #[must_use]
@@ -43,20 +46,39 @@ impl LoginLayer {
 }
 
 impl Settings {
-    /// Reads the form of a login that another party starts.
-    pub(super) async fn read_third_party_form<B: Body>(
+    /// Returns the redirect to the login route with the form of a login that another party starts.
+    ///
+    /// Browsers send no `SameSite=Lax` cookie with a form of another site. A login that started here would not see the
+    /// pending logins of the browser, and would take the place of one of them.
+    pub(super) async fn receive_third_party_form<B: Body>(
         &self,
         headers: &HeaderMap,
         body: B,
-    ) -> Result<Vec<(String, String)>, LoginRefusal> {
-        let form = read_form(headers, body);
-        let form = within(&**self.flow().clock(), FORM_TIMEOUT, form).await;
-        let form = form.ok_or(TOO_SLOW)?;
-        let form = form.ok_or_else(|| MALFORMED.because(NO_FORM))?;
-        match single(&form, ISS) {
-            Some(_) => Ok(form),
-            None => Err(MALFORMED.because("the form has no `iss`, or more than one")),
+    ) -> Result<LayerResponse, LoginRefusal> {
+        let body = read_body(headers, body);
+        let body = within(&**self.flow().clock(), FORM_TIMEOUT, body).await;
+        let text = body.ok_or(TOO_SLOW)?.map_err(|error| match error {
+            FormError::ContentType => OTHER_TYPE.because(describe_type(headers)),
+            FormError::TooLarge => TOO_LARGE.because("it is longer than 16 KiB"),
+            FormError::Incomplete => MALFORMED.because("the body of the form is incomplete"),
+            FormError::NotUtf8 => MALFORMED.because("the form is not UTF-8"),
+        })?;
+        let pairs = form::parse(&text).map_err(|error| MALFORMED.because(error.to_string()))?;
+        if !self.is_third_party_login(&pairs)? {
+            return Err(MALFORMED.because("the form has no `iss`"));
         }
+        let issuer = encode_component(self.flow().server().issuer());
+        let mut location = format!("{}?{ISS}={issuer}", self.paths.login);
+        let hints = pairs.iter().filter(|(name, _)| name == LOGIN_HINT);
+        let hints = hints.map(|(name, hint)| (name.as_str(), hint.as_str()));
+        let target = self.third_party_target(&pairs);
+        for (name, value) in hints.chain(target.map(|target| (TARGET_LINK_URI, target))) {
+            location.extend(["&", name, "=", &encode_component(value)]);
+        }
+        if location.len() > MAX_LOCATION {
+            return Err(TOO_LARGE.because("it does not fit into a URL of 8000 bytes"));
+        }
+        Ok(response::redirect_to_server(&location))
     }
 
     /// Returns whether another party starts the login: the request names an issuer, which must be that of this layer.
@@ -80,7 +102,7 @@ impl Settings {
 
     /// Returns the return target of a login that another party starts, as a path of this origin.
     pub(super) fn third_party_target<'a>(&self, pairs: &'a [(String, String)]) -> Option<&'a str> {
-        let value = single(pairs, "target_link_uri").filter(|value| !value.is_empty())?;
+        let value = single(pairs, TARGET_LINK_URI).filter(|value| !value.is_empty())?;
         // What follows the origin must be a path: not `.evil.example`, `@evil.example` or `:8443`.
         let path = match value.strip_prefix(self.origin.as_str()) {
             Some("") => "/",
@@ -98,6 +120,8 @@ impl Settings {
 }
 
 const ISS: &str = "iss";
+const LOGIN_HINT: &str = "login_hint";
+const TARGET_LINK_URI: &str = "target_link_uri";
 
 const MALFORMED: LoginRefusal = LoginRefusal::new(
     StatusCode::BAD_REQUEST,
@@ -114,9 +138,23 @@ const TOO_SLOW: LoginRefusal = LoginRefusal::new(
     "third_party_login_too_slow",
     "We couldn't start your sign-in. Your request did not arrive in time.",
 );
-const NO_FORM: &str = "the request is not a complete URL-encoded form of at most 16 KiB";
+const OTHER_TYPE: LoginRefusal = LoginRefusal::new(
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "third_party_login_content_type",
+    INVALID_FORM,
+);
+const TOO_LARGE: LoginRefusal = LoginRefusal::new(
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "third_party_login_too_large",
+    INVALID_FORM,
+);
+const INVALID_FORM: &str =
+    "We couldn't start your sign-in. The form that brought you here is invalid.";
 const FOREIGN_TARGET: &str =
     "`target_link_uri` is not a URL of this origin, or it is a route of this layer";
 
 /// Timeout for receiving the form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Proxies accept request lines of 8 KiB by default.
+const MAX_LOCATION: usize = 8000;

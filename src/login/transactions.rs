@@ -12,7 +12,7 @@ use super::login_state::LoginState;
 use super::slots::{Slot, return_to_name};
 use super::{events, target_cookie};
 use crate::crypto::seal::Purpose;
-use crate::flow::{StateDigest, Transaction};
+use crate::flow::{LoginPurpose, StateDigest, Transaction};
 use crate::random::RandomError;
 
 /// The slot of a new login.
@@ -138,6 +138,15 @@ pub(super) fn has_any(cookies: &Cookies, jar: &Jar<'_>) -> bool {
     Slot::all().any(|slot| opened(cookies, jar, slot).next().is_some())
 }
 
+/// Returns whether the browser has pending logins, and all of them are silent.
+pub(super) fn are_optional(cookies: &Cookies, jar: &Jar<'_>) -> bool {
+    let mut pending = Slot::all().flat_map(|slot| opened(cookies, jar, slot));
+    pending.next().is_some_and(|first| {
+        let is_optional = |one: &Transaction| one.purpose == LoginPurpose::Optional;
+        is_optional(&first) && pending.all(|one| is_optional(&one))
+    })
+}
+
 /// Returns the transactions in a slot: more than one only if an attacker planted a cookie.
 fn opened<'a>(
     cookies: &'a Cookies,
@@ -165,7 +174,7 @@ const NO_ROOM: &str = "with it, the header fields would not fit into the default
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Destination, LoginPurpose, LoginSecret, PageDigest};
+    use crate::flow::{Destination, LoginSecret, PageDigest};
     use crate::protocol::State;
     use crate::protocol::requested_claims::RequestedClaims;
     use crate::record::{SessionId, SessionRef, UserDigest};

@@ -524,3 +524,67 @@ async fn a_response_without_iss_is_rejected_whatever_the_metadata_say_then() {
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(server.count(Endpoint::Token), 0);
 }
+
+/// §5.3.3.1: the start of a login is protected against cross-site request forgery.
+#[tokio::test]
+async fn a_link_of_another_site_starts_no_login_without_a_confirmation() {
+    let server = fapi2_server();
+    let login = profile(&server);
+    let open = |session: Option<Session>| async move { session.map_or("offers", |_| "orders") };
+    let app = Router::new()
+        .route("/open", get(open).layer(login.silent_login()))
+        .layer(login);
+    let shop = Shop { app, server };
+    let uri = "/auth/login?return_to=%2Fnotes&login_hint=a%22b";
+    let old = || Ask::new("GET", uri).with(&PAGE[..1]);
+    for (name, ask, starts) in [
+        ("typed", Ask::page(uri), true),
+        (
+            "own",
+            Ask::page(uri).set("sec-fetch-site", "same-origin"),
+            true,
+        ),
+        (
+            "a subdomain",
+            Ask::page(uri).set("sec-fetch-site", "same-site"),
+            false,
+        ),
+        (
+            "another site",
+            Ask::page(uri).set("sec-fetch-site", "cross-site"),
+            false,
+        ),
+        ("an old browser", old(), false),
+        (
+            "its own page",
+            old().with(&[("referer", &format!("{SHOP}/x"))]),
+            true,
+        ),
+        (
+            "a similar origin",
+            old().with(&[("referer", &format!("{SHOP}.evil.example/"))]),
+            false,
+        ),
+    ] {
+        let before = shop.server.requests().len();
+        let answer = shop.send(ask).await;
+        if starts {
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
+            assert!(answer.location().starts_with(ISSUER), "{name}");
+            continue;
+        }
+        assert_eq!(answer.status, StatusCode::OK, "{name}");
+        assert_eq!(answer.set_cookies(), [""; 0], "{name}");
+        assert_eq!(shop.server.requests().len(), before, "{name}");
+        let link = "href=\"/auth/login?return_to=%2Fnotes&amp;login_hint=a%22b\"";
+        assert!(answer.text().contains(link), "{name} {}", answer.text());
+    }
+    // A silent login shows no page, so only a page of this application starts it.
+    let foreign = |uri: &str| Ask::page(uri).set("sec-fetch-site", "cross-site");
+    assert_eq!(shop.send(foreign("/open")).await.text(), "offers");
+    let mut jar = Jar::default();
+    let sealed = shop.start("/open", &mut jar).await.location().to_owned();
+    let answer = shop.send(foreign(&sealed).jar(&jar)).await;
+    assert_eq!(answer.location(), "/open");
+    assert_eq!(answer.set_cookies(), [""; 0]);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
-use tower_oauth::login::SameSite;
+use tower_oauth::login::{ResponseMode, SameSite};
 use tower_oauth::session::{LoginDecision, NewLogin};
 use tower_oauth::testing::{Browser, Endpoint, Fault, Page};
 use tower_oauth::{LoginLayer, Session};
@@ -17,6 +17,7 @@ session_modes! {
     all: [a_user_of_the_authorization_server_is_signed_in_without_a_page],
 }
 
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const MARK: &str = "__Host-Http-shop-no-silent-login";
 
 async fn greet(session: Option<Session>) -> String {
@@ -194,6 +195,204 @@ async fn a_browser_without_cookies_is_not_redirected_without_end() {
         .set("sec-fetch-site", "same-origin")
         .with(&[("referer", &format!("{SHOP}{login_url}"))]);
     assert_eq!(shop.send(followed).await.text(), "offers");
+}
+
+/// Every program can fetch a login request, so a link of another site can combine it with any target.
+#[tokio::test]
+async fn no_page_links_to_a_target_that_another_site_chose() {
+    for same_site in [SameSite::Lax, SameSite::Strict] {
+        let shop = shop(|login| login.with_same_site(same_site));
+        let sealed = shop.send(Ask::page("/?q=1")).await.location().to_owned();
+        let link = format!("{sealed}&return_to=/plain");
+        let ask = Ask::page(&link).set("sec-fetch-site", "cross-site");
+        let mut user = Jar::default();
+        let started = shop.start("/auth/login", &mut user).await;
+        let callback = shop.approve(started.location(), "alice").await;
+        user.take(&shop.send(Ask::page(&callback).jar(&user)).await);
+        // No page: the target is a redirect of the other site. A Strict cookie is not sent with it.
+        for (name, jar) in [("a user", &user), ("a hidden session", &Jar::default())] {
+            let answer = shop.send(ask.clone().jar(jar)).await;
+            if name == "a user" || same_site == SameSite::Strict {
+                assert_eq!(answer.status, StatusCode::SEE_OTHER, "{same_site:?} {name}");
+                assert_eq!(answer.location(), "/?q=1", "{same_site:?} {name}");
+            } else {
+                assert!(answer.text().contains("href=\"/?q=1\""), "{name}");
+            }
+            assert!(!answer.text().contains("/plain"), "{same_site:?} {name}");
+            assert_eq!(answer.set_cookies(), [""; 0], "{same_site:?} {name}");
+        }
+    }
+}
+
+fn shop_in(mode: ResponseMode) -> Shop {
+    let server = server().with_response_modes();
+    let login = login(&server).with_response_mode(mode);
+    let app = Router::new()
+        .route("/", get(greet))
+        .route("/{page}", get(greet).layer(login.silent_login()))
+        .layer(login);
+    Shop { server, app }
+}
+
+/// Starts a silent login for `page`; returns the URL of the authorization request.
+async fn start(shop: &Shop, page: &str, jar: &mut Jar) -> String {
+    let first = shop.start(page, jar).await;
+    shop.start(first.location(), jar)
+        .await
+        .location()
+        .to_owned()
+}
+
+/// The response of the authorization server to a user without a session there, as a query or a form.
+async fn response_to(shop: &Shop, location: &str) -> String {
+    let echo = |uri: http::Uri, form: String| async move {
+        format!("{}{form}", uri.query().unwrap_or_default())
+    };
+    let browser = shop.server.browser();
+    let app = Router::new().fallback(echo);
+    let browser = browser.with_origin(SHOP, app).unwrap();
+    let page = browser.navigate(location).await.unwrap();
+    match page.form("#form-post") {
+        Ok(form) => form.submit().await.unwrap().html(),
+        Err(_) => page.html(),
+    }
+}
+
+async fn call_back(shop: &Shop, jar: &Jar, response: &str) -> Answer {
+    let uri = format!("/auth/callback?{response}");
+    shop.send(Ask::page(&uri).jar(jar)).await
+}
+
+#[tokio::test]
+async fn a_response_that_cannot_be_read_shows_the_page() {
+    let expired = || Fault::authorization_response(|jwt| jwt.with_expires_in(-100));
+    for (name, endpoint, fault, mode) in [
+        (
+            "no keys",
+            Endpoint::KeySet,
+            Fault::status(503),
+            ResponseMode::Jwt,
+        ),
+        (
+            "an expired JWT",
+            Endpoint::Authorization,
+            expired(),
+            ResponseMode::Jwt,
+        ),
+        (
+            "an expired JWT in a form",
+            Endpoint::Authorization,
+            expired(),
+            ResponseMode::FormPostJwt,
+        ),
+    ] {
+        let shop = shop_in(mode);
+        shop.server.fail(endpoint, fault);
+        let mut jar = Jar::default();
+        let location = start(&shop, "/news", &mut jar).await;
+        let mut response = response_to(&shop, &location).await;
+        if mode == ResponseMode::FormPostJwt {
+            let form = Ask::new("POST", "/auth/callback")
+                .with(&PAGE)
+                .set("sec-fetch-site", "cross-site")
+                .with(&[("origin", ISSUER), FORM])
+                .body(&response);
+            let answer = shop.send(form).await;
+            response = answer.location().split_once('?').unwrap().1.to_owned();
+        }
+        let answer = call_back(&shop, &jar, &response).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
+        assert_eq!(answer.location(), "/news", "{name}");
+        // Without its cookies the browser would be redirected without end.
+        let answer = call_back(&shop, &Jar::default(), &response).await;
+        assert!(answer.status.as_u16() >= 400, "{name}");
+        // Unreadable as a whole: only silent logins are pending.
+        let answer = call_back(&shop, &jar, "response=x").await;
+        assert_eq!(answer.location(), "/", "{name}");
+        // A login of the user is not discarded.
+        shop.start("/auth/login", &mut jar).await;
+        let answer = call_back(&shop, &jar, "response=x").await;
+        assert!(answer.status.as_u16() >= 400, "{name}");
+        assert_eq!(answer.set_cookies(), [""; 0], "{name}");
+    }
+}
+
+/// A browser restores its tabs: no tab has seen the response of another one, and logins take the cookies of others.
+#[tokio::test]
+async fn many_tabs_all_show_their_page() {
+    let shop = shop_in(ResponseMode::Query);
+    let mut jar = Jar::default();
+    let mut logins = Vec::new();
+    for tab in 0..8 {
+        let first = shop.send(Ask::page(&format!("/page-{tab}"))).await;
+        jar.take(&first);
+        logins.push(first.location().to_owned());
+    }
+    let mark = jar.clone();
+    let mut locations = Vec::new();
+    for login in logins {
+        let started = shop.send(Ask::page(&login).jar(&mark)).await;
+        jar.take(&started);
+        locations.push(started.location().to_owned());
+    }
+    for (tab, location) in locations.iter().enumerate() {
+        let response = response_to(&shop, location).await;
+        let answer = call_back(&shop, &jar, &response).await;
+        jar.take(&answer);
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{tab}");
+        assert_eq!(answer.location(), format!("/page-{tab}"));
+    }
+}
+
+#[tokio::test]
+async fn a_late_or_canceled_silent_login_shows_the_page() {
+    let shop = shop_in(ResponseMode::Query);
+    // The device sleeps before the login starts.
+    let mut jar = Jar::default();
+    let first = shop.start("/news", &mut jar).await;
+    shop.clock().advance(Duration::from_secs(601));
+    let answer = shop.send(Ask::page(first.location()).jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.location(), "/news");
+    // Before the callback; the mark has expired.
+    let mut jar = Jar::default();
+    let location = start(&shop, "/news", &mut jar).await;
+    let response = response_to(&shop, &location).await;
+    shop.clock().advance(Duration::from_secs(1200));
+    let kept = jar.only(|name| name != MARK);
+    let answer = call_back(&shop, &kept, &response).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.location(), "/news");
+    // The user signs out in another tab.
+    let mut jar = Jar::default();
+    let location = start(&shop, "/news", &mut jar).await;
+    let response = response_to(&shop, &location).await;
+    let own = [("sec-fetch-site", "same-origin")];
+    let answer = shop
+        .send(Ask::new("POST", "/auth/logout").with(&own).jar(&jar))
+        .await;
+    jar.take(&answer);
+    let answer = call_back(&shop, &jar, &response).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.location(), "/news");
+    assert_eq!(answer.sets(), [""; 0]);
+}
+
+/// The authorization server does not respond: the page is shown after three seconds.
+#[tokio::test]
+async fn a_slow_start_shows_the_page_in_time() {
+    let shop = shop(|login| login);
+    shop.server.fail(Endpoint::Metadata, Fault::hang());
+    let mut jar = Jar::default();
+    let first = shop.start("/", &mut jar).await;
+    let (app, ask) = (shop.app.clone(), Ask::page(first.location()).jar(&jar));
+    let pending = tokio::spawn(async move { send(&app, ask).await });
+    shop.server.wait_for(Endpoint::Metadata, 1).await;
+    shop.clock().wait_for_sleepers(1).await;
+    shop.clock().advance(Duration::from_secs(3));
+    let answer = pending.await.unwrap();
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.location(), "/");
 }
 
 #[tokio::test]

@@ -30,6 +30,19 @@ fn both(query: &str) -> [Ask; 2] {
     ]
 }
 
+/// Follows the redirect after a form, which has the Lax cookies of the browser.
+async fn start(shop: &Shop, ask: Ask, jar: &Jar) -> Answer {
+    let answer = shop.send(ask).await;
+    if !answer.location().starts_with("/auth/login?iss=") {
+        return answer;
+    }
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    let ask = Ask::page(answer.location()).without("sec-fetch-user");
+    let ask = ask.set("sec-fetch-site", "cross-site");
+    shop.send(ask.jar(jar)).await
+}
+
 #[tokio::test]
 async fn a_login_of_the_own_issuer_starts_and_returns_to_a_target_of_this_origin() {
     let shop = shop();
@@ -58,7 +71,7 @@ async fn a_login_of_the_own_issuer_starts_and_returns_to_a_target_of_this_origin
         );
         for ask in both(&query) {
             let mut jar = Jar::default();
-            let answer = shop.send(ask).await;
+            let answer = start(&shop, ask, &jar).await;
             assert_eq!(answer.status, StatusCode::SEE_OTHER, "{target}: {answer:?}");
             assert!(answer.location().starts_with(ISSUER), "{target}");
             assert_eq!(answer.parameter("login_hint").as_deref(), Some("alice"));
@@ -120,7 +133,7 @@ async fn a_signed_in_user_keeps_the_session_until_the_new_login_completes() {
             0 => ask.jar(&jar),
             _ => ask,
         };
-        let answer = shop.send(ask).await;
+        let answer = start(&shop, ask, &jar).await;
         jar.take(&answer);
         assert_eq!(shop.greeting(&jar).await, "hello alice");
         let callback = shop.approve(answer.location(), "bob").await;
@@ -131,23 +144,46 @@ async fn a_signed_in_user_keeps_the_session_until_the_new_login_completes() {
     }
 }
 
+/// A form of another site has no Lax cookie, so a login that it started would not see those of the user.
+#[tokio::test]
+async fn forms_of_another_site_do_not_evict_a_login_of_the_user() {
+    let shop = shop();
+    let mut jar = Jar::default();
+    let target = format!("/notes?{}", "a".repeat(300));
+    let path = format!("/auth/login?return_to={}", encode(&target));
+    let started = shop.start(&path, &mut jar).await;
+    for _ in 0..20 {
+        let [_, form] = both(&format!("iss={}", encode(ISSUER)));
+        let answer = start(&shop, form, &jar).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER);
+        jar.take(&answer);
+    }
+    let callback = shop.approve(started.location(), "alice").await;
+    let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+    assert_eq!(answer.location(), target, "{}", answer.text());
+}
+
 #[tokio::test]
 async fn a_form_is_typed_and_bounded() {
     let shop = shop();
     let query = format!("iss={}", encode(ISSUER));
     let large = format!("{query}&login_hint={}", "a".repeat(20_000));
-    for (name, content_type, body) in [
-        ("text", "text/plain", &query),
-        ("multipart", "multipart/form-data; boundary=x", &query),
-        ("too large", FORM.1, &large),
-        ("no issuer", FORM.1, &"login_hint=alice".to_owned()),
+    let too_long = format!("{query}&login_hint={}", "a".repeat(8_000));
+    for (name, content_type, body, status) in [
+        ("text", "text/plain", &*query, 415),
+        ("multipart", "multipart/form-data; boundary=x", &query, 415),
+        ("too large", FORM.1, &large, 413),
+        ("too long for a URL", FORM.1, &too_long, 413),
+        ("no issuer", FORM.1, "login_hint=alice", 400),
     ] {
         let ask = Ask::new("POST", "/auth/login")
             .with(&PAGE)
             .with(&[("content-type", content_type)]);
         let answer = shop.send(ask.body(body)).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
+        assert_eq!(answer.status.as_u16(), status, "{name}");
         assert_eq!(answer.set_cookies(), [""; 0], "{name}");
+        // The rest of the form is not the next request.
+        assert_eq!(answer.header("connection"), "close", "{name}");
     }
     // A script starts no login.
     let script = Ask::new("POST", "/auth/login").with(&[FORM]).body(&query);

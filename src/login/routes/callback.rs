@@ -3,6 +3,7 @@
 //! Except for the keys that verify a signed response, no request is sent anywhere before the state has led to a
 //! transaction cookie of this browser. The checks are ordered accordingly.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -21,6 +22,7 @@ use crate::login::routes::form_post;
 use crate::login::settings::Settings;
 use crate::login::slots::return_to_name;
 use crate::login::{chunks, events, pages, transactions};
+use crate::protocol::State;
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::record::SessionRef;
 use crate::session::{EndReason, SignInError, SignOut};
@@ -42,6 +44,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
         _ if is_form => response::method_not_allowed("GET, POST"),
         _ => response::method_not_allowed("GET"),
     };
+    response::close_after_rejected_form(&mut response, parts);
     response::send_no_referrer(response.headers_mut());
     response
 }
@@ -57,20 +60,54 @@ async fn read_response(
     settings: &Settings,
     parts: &Parts,
     jar: &Jar<'_>,
-) -> Result<AuthorizationResponse, LoginRefusal> {
+) -> Result<AuthorizationResponse, UnreadResponse> {
     let query = parts.uri.query().unwrap_or_default();
     let flow = settings.flow();
     let mode = flow.response_mode();
     // Without a login in this browser the response is of no use, so it may not use up the fetches of others.
     let has_login = mode.is_signed() && transactions::has_any(&settings.cookies, jar);
-    let response = match mode.is_form() {
-        true => {
-            flow.read_response(&form_post::open(settings, query)?, has_login)
-                .await
-        }
-        false => flow.read_response(query, has_login).await,
+    let parameters = match mode.is_form() {
+        true => form_post::open(settings, query).map(Cow::Owned),
+        false => Ok(Cow::Borrowed(query)),
     };
-    response.map_err(|error| LoginRefusal::from(&error))
+    let parameters = parameters.map_err(|refusal| UnreadResponse {
+        refusal,
+        state: None,
+    })?;
+    let response = flow.read_response(&parameters, has_login).await;
+    response.map_err(|error| UnreadResponse {
+        refusal: LoginRefusal::from(&error),
+        state: flow.unverified_state(&parameters),
+    })
+}
+
+/// A response that was not accepted.
+struct UnreadResponse {
+    refusal: LoginRefusal,
+    /// Not verified.
+    state: Option<State>,
+}
+
+/// Returns the response if no login can be looked up. The login keeps its cookie.
+///
+/// A silent login continues without one. Its state was encrypted by this layer, so the sender of the response chooses only
+/// among the pages that silent logins of this application started at.
+fn reject_unread(
+    settings: &Settings,
+    headers: &HeaderMap,
+    jar: &Jar<'_>,
+    unread: &UnreadResponse,
+) -> LayerResponse {
+    let refusal = &unread.refusal;
+    let login = unread.state.as_ref();
+    let login = login.map(|state| ReturningLogin::read(settings, jar, state));
+    if let Some(login) = login.filter(|login| login.continues_anonymously(jar)) {
+        return settings.continue_anonymously(refusal, Some(login.target(settings)));
+    }
+    if unread.state.is_none() && transactions::are_optional(&settings.cookies, jar) {
+        return settings.continue_anonymously(refusal, None);
+    }
+    settings.reject_login(headers, refusal, None)
 }
 
 async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
@@ -78,11 +115,12 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
     let jar = Jar::read(headers, &settings.cookies);
     let authorization = match read_response(settings, parts, &jar).await {
         Ok(authorization) => authorization,
-        Err(refusal) => return settings.reject_login(headers, &refusal, None),
+        Err(unread) => return reject_unread(settings, headers, &jar, &unread),
     };
     let login = ReturningLogin::read(settings, &jar, authorization.state());
     let target = login.target(settings).to_owned();
     let reject = |refusal: &LoginRefusal| settings.reject_login(headers, refusal, Some(&target));
+    let continues_anonymously = login.continues_anonymously(&jar);
     let mut response = match login.transaction {
         Ok(transaction) => {
             let is_optional = transaction.purpose == LoginPurpose::Optional;
@@ -103,6 +141,10 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
                 Err(CallbackRejection::Used(refusal)) => reject(&refusal),
                 Err(CallbackRejection::CanBeRepeated(refusal)) => return reject(&refusal),
             }
+        }
+        // Too late, replaced by another login, or canceled by a sign-out.
+        Err(refusal) if continues_anonymously => {
+            settings.continue_anonymously(&refusal, Some(&target))
         }
         // Without a transaction cookie of this browser there is no session: login CSRF (RFC 6749
         // §10.12).
@@ -341,6 +383,7 @@ mod tests {
             slot: Slot::default(),
             started_at: settings.manager.time().wall(),
             target: StateTarget::new(Some(target)),
+            is_optional: false,
         };
         let state = login.seal(cookies).unwrap();
         let transaction = Transaction {

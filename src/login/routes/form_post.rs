@@ -7,14 +7,14 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, ORIGIN};
+use http::header::ORIGIN;
 use http::request::Parts;
 use http_body::Body;
 
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
 use crate::flow::{FlowError, has_expired};
-use crate::login::form::{FormError, read_body};
+use crate::login::form::{FormError, describe_type, read_body};
 use crate::login::navigation::{FieldValue, single};
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
@@ -36,7 +36,7 @@ pub(super) async fn receive<B: Body>(
     let body = read_body(&parts.headers, body);
     let body = within(&**settings.flow().clock(), READ_TIMEOUT, body).await;
     let text = body.ok_or(TIMEOUT)?.map_err(|error| match error {
-        FormError::ContentType => OTHER_TYPE.because(found_type(parts)),
+        FormError::ContentType => OTHER_TYPE.because(describe_type(&parts.headers)),
         FormError::TooLarge => TOO_LARGE.because("it is longer than 16 KiB"),
         FormError::Incomplete => MALFORMED.because("the body of the form is incomplete"),
         FormError::NotUtf8 => MALFORMED.because("the form is not UTF-8"),
@@ -96,15 +96,6 @@ async fn check_origin(settings: &Settings, parts: &Parts) -> Result<(), LoginRef
         "the Origin of the form is {}, expected that of the authorization endpoint, {expected:?}, or null",
         log_safe(found)
     )))
-}
-
-fn found_type(parts: &Parts) -> String {
-    let found = match single(&parts.headers, &CONTENT_TYPE) {
-        FieldValue::Absent => "missing".to_owned(),
-        FieldValue::One(found) => log_safe(found),
-        FieldValue::Ambiguous => "repeated, or not ASCII".to_owned(),
-    };
-    format!("the Content-Type is {found}, expected application/x-www-form-urlencoded")
 }
 
 const OTHER_ORIGIN: LoginRefusal = {

@@ -1,13 +1,13 @@
 //! `login`: redirects the browser to the authorization server.
 
-use std::borrow::Cow;
+use std::time::Duration;
 
-use http::Version;
-use http::header::{CONNECTION, HeaderMap};
+use http::StatusCode;
+use http::header::HeaderMap;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
 use http_body::Body;
 
+use crate::clock::within;
 use crate::flow::{FlowErrorKind, LoginPurpose, StartRequest, has_expired};
 use crate::login::cookies::SameSite;
 use crate::login::jar::{Jar, NO_SILENT_LOGIN};
@@ -27,32 +27,77 @@ use crate::record::{SessionId, SessionRef};
 pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
     let headers = &parts.headers;
     let kind = navigation::request_kind(&parts.method, headers, &settings.origin);
-    let is_third_party_form = settings.third_party_login && kind == RequestKind::Form;
-    let asked = match is_third_party_form {
-        true => settings.read_third_party_form(headers, body).await,
-        false => parse_query(parts.uri.query().unwrap_or_default()),
-    };
+    if settings.third_party_login && kind == RequestKind::Form {
+        let received = settings.receive_third_party_form(headers, body).await;
+        let mut response =
+            received.unwrap_or_else(|refusal| settings.reject_login(headers, &refusal, None));
+        response::close_after_rejected_form(&mut response, parts);
+        return response;
+    }
+    let asked = parse_query(parts.uri.query().unwrap_or_default());
     let asked = asked.and_then(|pairs| AskedLogin::read(settings, headers, &pairs));
     let asked = match asked {
         Ok(asked) => asked,
-        Err(refusal) => return reject(settings, parts, &refusal, None),
+        Err(refusal) => return settings.reject_login(headers, &refusal, None),
     };
+    // Only a navigation starts a login; no other request gets a transaction cookie.
+    if kind != RequestKind::Navigation {
+        return settings.login_required(kind, headers, asked.target.as_deref());
+    }
+    let jar = Jar::read(headers, &settings.cookies);
+    if asked.request.purpose == LoginPurpose::Optional {
+        return start_silently(settings, parts, &jar, asked).await;
+    }
+    let target = asked.target.clone();
+    match start(settings, parts, &jar, asked).await {
+        Ok(response) => response,
+        Err(refusal) => settings.reject_login(headers, &refusal, target.as_deref()),
+    }
+}
+
+/// Starts a silent login. Whatever prevents it, the user continues at the page, which is open to all.
+async fn start_silently(
+    settings: &Settings,
+    parts: &Parts,
+    jar: &Jar<'_>,
+    asked: AskedLogin,
+) -> LayerResponse {
+    let headers = &parts.headers;
     let target = asked.target.clone();
     let target = target.as_deref();
-    // Only a navigation starts a login; no other request gets a transaction cookie.
-    if kind != RequestKind::Navigation && !is_third_party_form {
-        return settings.login_required(kind, headers, target);
+    if asked.is_expired {
+        return settings.continue_anonymously(&EXPIRED, target);
     }
-    let is_optional = asked.request.purpose == LoginPurpose::Optional;
-    let jar = Jar::read(headers, &settings.cookies);
-    if is_optional && !jar.has(NO_SILENT_LOGIN) {
-        let continue_at = target.unwrap_or_else(|| settings.default_return_to());
-        return settings.reject_with_link(headers, &NO_COOKIES, continue_at);
+    if !settings.may_start_login(headers) {
+        return settings.continue_anonymously(&OTHER_SITE, target);
     }
-    match start(settings, headers, &jar, asked).await {
+    if !jar.has(NO_SILENT_LOGIN) {
+        return continue_without_mark(settings, headers, target).await;
+    }
+    let started = start(settings, parts, jar, asked);
+    let started = within(&**settings.flow().clock(), SILENT_TIMEOUT, started).await;
+    match started.unwrap_or(Err(TOO_SLOW)) {
         Ok(response) => response,
-        Err(refusal) if is_optional => settings.continue_anonymously(&refusal, target),
-        Err(refusal) => reject(settings, parts, &refusal, target),
+        Err(refusal) => settings.continue_anonymously(&refusal, target),
+    }
+}
+
+/// Responds to a silent login of a browser without the mark of one: it does not keep cookies, or followed a link of
+/// another site. A page with a link would then have that site choose what the user opens from a page of this
+/// application, so only a browser without a session gets one.
+async fn continue_without_mark(
+    settings: &Settings,
+    headers: &HeaderMap,
+    target: Option<&str>,
+) -> LayerResponse {
+    let continue_at = target.unwrap_or_else(|| settings.default_return_to());
+    if settings.may_hide_session(headers) {
+        return response::redirect(continue_at);
+    }
+    match settings.session(headers, false).await {
+        Ok(cookie) if cookie.session.is_some() => response::redirect(continue_at),
+        Ok(_) => settings.reject_with_link(headers, &NO_COOKIES, continue_at),
+        Err(error) => settings.reject_login(headers, &LoginRefusal::from(&error), None),
     }
 }
 
@@ -62,18 +107,22 @@ struct AskedLogin {
     target: Option<String>,
     /// The session that the browser must have for the parameters of the application to apply.
     session: Option<SessionId>,
+    /// Whether it is a silent login that was sealed too long ago.
+    is_expired: bool,
 }
 
 async fn start(
     settings: &Settings,
-    headers: &HeaderMap,
+    parts: &Parts,
     jar: &Jar<'_>,
     asked: AskedLogin,
 ) -> Result<LayerResponse, LoginRefusal> {
+    let headers = &parts.headers;
     let AskedLogin {
         mut request,
         target,
         session,
+        is_expired: _,
     } = asked;
     let (by_person, target) = (request.by_person, target.as_deref());
     // A Strict cookie is sent with this request, but not with the callback.
@@ -90,6 +139,9 @@ async fn start(
     }
     let checked = settings.check();
     checked.map_err(|error| LoginRefusal::from(&error))?;
+    if request.purpose == LoginPurpose::SignIn && !settings.may_start_login(headers) {
+        return Ok(settings.confirm_login(parts.uri.query()));
+    }
     let time = settings.manager.time();
     let limit = settings.flow().login_time_limit();
     let expired = |started_at| has_expired(started_at, time.wall_for(started_at), limit);
@@ -98,6 +150,7 @@ async fn start(
         slot: chosen.slot,
         started_at: time.wall(),
         target: StateTarget::new(target),
+        is_optional: request.purpose == LoginPurpose::Optional,
     };
     let state = login.seal(&settings.cookies)?;
     let started = settings.flow().start(&state, request).await;
@@ -136,22 +189,6 @@ fn as_of_a_link(request: StartRequest) -> StartRequest {
     }
 }
 
-/// Rejects a request. The rest of a form that did not arrive in time would be read as the next request on the
-/// connection.
-fn reject(
-    settings: &Settings,
-    parts: &Parts,
-    refusal: &LoginRefusal,
-    target: Option<&str>,
-) -> LayerResponse {
-    let mut response = settings.reject_login(&parts.headers, refusal, target);
-    if refusal.status == StatusCode::REQUEST_TIMEOUT && parts.version < Version::HTTP_2 {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-    }
-    response
-}
-
 fn parse_query(query: &str) -> Result<Vec<(String, String)>, LoginRefusal> {
     form::parse(query).map_err(|error| bad_parameter("malformed_query").because(error.to_string()))
 }
@@ -172,14 +209,27 @@ impl AskedLogin {
         };
         let target = target.map(str::to_owned);
         if let Some(sealed) = single(pairs, LOGIN_REQUEST, MAX_SEALED)? {
-            let now = settings.manager.time().wall();
-            let opened = SealedRequest::open(&settings.cookies, sealed, now);
+            let time = settings.manager.time();
+            let opened = SealedRequest::open(&settings.cookies, sealed, |at| time.wall_for(at));
+            let (opened, is_expired) = match opened {
+                Err(OpenError::Expired(one)) if one.purpose == LoginPurpose::Optional => {
+                    (*one, true)
+                }
+                opened => (opened.map_err(unusable)?, false),
+            };
             let SealedRequest {
                 request,
                 purpose,
                 session,
                 page,
-            } = opened.map_err(unusable)?;
+            } = opened;
+            // Checked again: the configuration may have changed since it was sealed.
+            let sealed_target = request.return_to.as_deref();
+            let sealed_target = sealed_target.and_then(|target| settings.return_to(target));
+            let target = match purpose {
+                LoginPurpose::Optional => sealed_target.map(str::to_owned),
+                LoginPurpose::SignIn | LoginPurpose::StepUp => target,
+            };
             let request = StartRequest {
                 by_person,
                 purpose,
@@ -201,6 +251,7 @@ impl AskedLogin {
                 request,
                 target,
                 session,
+                is_expired,
             });
         }
         let text = |name| single(pairs, name, MAX_PARAMETER).map(|value| value.map(str::to_owned));
@@ -220,6 +271,7 @@ impl AskedLogin {
             request,
             target,
             session: None,
+            is_expired: false,
         })
     }
 }
@@ -252,10 +304,7 @@ fn parsed<T>(
 fn unusable(error: OpenError) -> LoginRefusal {
     match error {
         OpenError::Unreadable => bad_parameter("login_request_unreadable").because(UNREADABLE),
-        OpenError::Expired => LoginRefusal {
-            message: Cow::Borrowed(EXPIRED),
-            ..bad_parameter("login_request_expired")
-        },
+        OpenError::Expired(_) => EXPIRED,
     }
 }
 
@@ -265,7 +314,22 @@ const fn bad_parameter(code: &'static str) -> LoginRefusal {
 
 const BAD_PARAMETER: &str =
     "The link that brought you here is incomplete or invalid. Please sign in again.";
-const EXPIRED: &str = "The link that brought you here has expired. Please sign in again.";
+const EXPIRED: LoginRefusal = LoginRefusal::stale(
+    "login_request_expired",
+    "The link that brought you here has expired. Please sign in again.",
+);
+/// FAPI 2.0 §5.3.3.1.
+const OTHER_SITE: LoginRefusal = LoginRefusal::new(
+    StatusCode::FORBIDDEN,
+    "silent_login_cross_site",
+    "Sign-in was not started by a page of this application.",
+);
+/// Reported as an outage: the page is shown at once.
+const TOO_SLOW: LoginRefusal = LoginRefusal::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "silent_login_too_slow",
+    "The sign-in service did not respond in time.",
+);
 const UNREADABLE: &str = "the parameter `login_request` was not created by this layer, or with a key that is not configured: \
                           every process needs the same cookie key, or the previous one with `CookieKey::add_previous`";
 
@@ -275,6 +339,9 @@ const NO_COOKIES: LoginRefusal = LoginRefusal::new(
     "cookies_not_accepted",
     "Your browser does not accept cookies from this site, so you can't be signed in. You can continue without signing in.",
 );
+
+/// Limit on the time to start a silent login: the user waits for a page that is open to all.
+const SILENT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Limit on the length of a parameter: hints, locales and context classes are short.
 const MAX_PARAMETER: usize = 512;

@@ -163,6 +163,8 @@ async fn a_form_that_is_not_the_expected_one_is_rejected_and_the_login_can_still
             answer.set_cookies().is_empty(),
             "{name}: the login is not used up"
         );
+        // What is left of the form is not the next request.
+        assert_eq!(answer.header("connection"), "close", "{name}");
     }
     for method in ["PUT", "HEAD", "OPTIONS", "DELETE"] {
         let answer = shop
