@@ -72,10 +72,10 @@ impl LoginPurpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StateDigest([u8; 16]);
 
-/// The first 6 bytes of SHA-256 over the path and query of a page. Two pages with the same digest would share the limit on
+/// The first 4 bytes of SHA-256 over the path and query of a page. Two pages with the same digest would share the limit on
 /// their redirects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PageDigest([u8; 6]);
+pub(crate) struct PageDigest([u8; 4]);
 
 /// A digest of the authorization server and the redirect URI of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,12 +98,12 @@ impl StateDigest {
 impl PageDigest {
     pub(crate) fn of(page: &str) -> Self {
         let page = page.split('#').next().unwrap_or_default();
-        let mut start = [0; 6];
-        start.copy_from_slice(&sha256(page.as_bytes())[..6]);
+        let mut start = [0; 4];
+        start.copy_from_slice(&sha256(page.as_bytes())[..4]);
         Self(start)
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; 6]) -> Self {
+    pub(crate) fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(bytes)
     }
 
