@@ -5,10 +5,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use super::error::{FlowError, FlowErrorKind};
-use super::request_deadline::RequestDeadline;
+use super::request_deadline::{DeadlinePassed, RequestDeadline};
 use super::settings::Flow;
 use crate::crypto::ProofKey;
-use crate::issuer::{AuthenticationContext, BackChannelError, FormParameters, SentCredentials};
+use crate::issuer::{
+    AuthenticationContext, BackChannelError, ClientRejection, FormParameters, RejectionRule,
+    SentCredentials,
+};
 use crate::protocol::dpop::PROOF_FIELD;
 use crate::protocol::sanitize::log_safe;
 
@@ -20,6 +23,15 @@ pub(super) enum SendError {
     BackChannel(BackChannelError),
     /// The deadline passed before there was a response.
     NoResponse(FlowError),
+}
+
+impl From<DeadlinePassed> for SendError {
+    fn from(passed: DeadlinePassed) -> Self {
+        match passed.is_unanswered {
+            true => Self::NoResponse(passed.into()),
+            false => Self::NotAuthenticated(passed.into()),
+        }
+    }
 }
 
 impl From<FlowError> for SendError {
@@ -57,8 +69,10 @@ impl Flow {
         let response = self.send_with_proof(request, key, deadline).await?;
         let mut authenticated = parameters;
         let client = &self.client;
+        // The server may have used a code or a token that was sent, unless it says that it rejected the client.
+        let rejection = ClientRejection::of(&response, RejectionRule::ErrorCode);
         let again =
-            client.authenticate_again(&response, &credentials, &context, &mut authenticated);
+            client.authenticate_again(rejection, &credentials, &context, &mut authenticated);
         let Some(credentials) = again.await.filter(|_| deadline.permits_repeat()) else {
             return Ok(response);
         };

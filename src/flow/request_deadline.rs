@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::authenticated_request::SendError;
 use super::error::{FlowError, RETRY_AFTER};
 use crate::clock::{SharedClock, within};
 
@@ -15,6 +14,13 @@ pub(crate) const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(7);
 
 /// The time after which no repeat is started, since little of [`REQUEST_TIME_LIMIT`] is left for its response.
 const REPEAT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The deadline passed before the request had a response.
+#[derive(Debug)]
+pub(super) struct DeadlinePassed {
+    /// Whether the server may process a request now.
+    pub(super) is_unanswered: bool,
+}
 
 /// The deadline of one request, which may be repeated.
 #[derive(Debug)]
@@ -48,25 +54,23 @@ impl<'a> RequestDeadline<'a> {
         response
     }
 
-    /// Runs `work` until the deadline. Returns `None` if it has not completed by then.
-    pub(super) async fn run<T, E: From<SendError>>(
+    /// Runs `work` until the deadline. Returns an error if it has not completed by then.
+    pub(super) async fn run<T, E: From<DeadlinePassed>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        match within(&**self.clock, REQUEST_TIME_LIMIT, work).await {
-            Some(result) => result,
-            None if self.is_unanswered.load(Ordering::Relaxed) => {
-                Err(SendError::NoResponse(too_slow()).into())
-            }
-            None => Err(SendError::NotAuthenticated(too_slow()).into()),
-        }
+        let result = within(&**self.clock, REQUEST_TIME_LIMIT, work).await;
+        let is_unanswered = self.is_unanswered.load(Ordering::Relaxed);
+        result.unwrap_or_else(|| Err(DeadlinePassed { is_unanswered }.into()))
     }
 }
 
-fn too_slow() -> FlowError {
-    FlowError::unavailable(
-        "request_too_slow",
-        "no response within the time limit of 7 seconds for metadata, credential, request and repeats",
-        RETRY_AFTER,
-    )
+impl From<DeadlinePassed> for FlowError {
+    fn from(_: DeadlinePassed) -> Self {
+        Self::unavailable(
+            "request_too_slow",
+            "no response within the time limit of 7 seconds for metadata, credential, request and repeats",
+            RETRY_AFTER,
+        )
+    }
 }

@@ -8,7 +8,7 @@ use http::Response;
 use super::authenticated_request::SendError;
 use super::dpop::NonceIssuer;
 use super::error::{FlowError, FlowErrorKind};
-use super::request_deadline::RequestDeadline;
+use super::request_deadline::{DeadlinePassed, RequestDeadline};
 use super::settings::Flow;
 use crate::clock::seconds_after;
 use crate::crypto::ProofKey;
@@ -45,12 +45,11 @@ impl TokenRequestError {
     }
 }
 
-/// The deadline passed.
-impl From<SendError> for TokenRequestError {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::NotAuthenticated(error) => Self::NotSent(error),
-            error => Self::NoResponse(error.into()),
+impl From<DeadlinePassed> for TokenRequestError {
+    fn from(passed: DeadlinePassed) -> Self {
+        match passed.is_unanswered {
+            true => Self::NoResponse(passed.into()),
+            false => Self::NotSent(passed.into()),
         }
     }
 }

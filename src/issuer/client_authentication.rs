@@ -45,22 +45,20 @@ impl Client {
         self.authenticate_with(text, context, parameters).await
     }
 
-    /// Authenticates a request again if `response` rejects `rejected`. Returns `None` if it does not, or the credential is
-    /// still the same or cannot be read.
+    /// Authenticates a request again after `rejection` of its credentials. Returns `None` without a rejection, or if the
+    /// credential is still the same or cannot be read.
     ///
     /// The first request used nothing up: the server authenticates the client before it looks at a code or a token
     /// (RFC 6749 §3.2.1).
     pub(crate) async fn authenticate_again<'a>(
         &'a self,
-        response: &Response<Bytes>,
+        rejection: Option<ClientRejection>,
         rejected: &SentCredentials,
         context: &AuthenticationContext<'_>,
         parameters: &mut FormParameters<'a>,
     ) -> Option<SentCredentials> {
+        let ClientRejection = rejection?;
         let old = rejected.changeable.as_ref()?;
-        if !is_client_rejection(response) {
-            return None;
-        }
         let new = self.read_credential(&**context.clock).await.ok()??;
         if new == *old {
             return None;
@@ -203,17 +201,33 @@ impl SentCredentials {
     }
 }
 
-/// Returns whether the server rejected the client (RFC 6749 §5.2), or its bearer token (RFC 7662 §2.3). With another error
-/// code, and if it failed while it processed the request, it may have used the code or the token.
-fn is_client_rejection(response: &Response<Bytes>) -> bool {
-    let body = parse_object(response.body()).ok();
-    let error = body
-        .as_ref()
-        .and_then(|body| body.member("error")?.as_str());
-    match error {
-        Some("invalid_client") => response.status().is_client_error(),
-        Some("invalid_token") | None => response.status() == StatusCode::UNAUTHORIZED,
-        Some(_) => false,
+/// The server rejected the credentials of the client, so it has not processed the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientRejection;
+
+/// How a response rejects the client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RejectionRule {
+    /// With the error code `invalid_client` (RFC 6749 §5.2), for requests with a code or a token that may be used up.
+    ErrorCode,
+    /// With that code or any 401, for introspection, which uses nothing up (RFC 7662 §2.3).
+    ErrorCodeOrStatus,
+}
+
+impl ClientRejection {
+    /// Returns the rejection that a response reports. A server that fails while it processes the request may have used the
+    /// code or the token.
+    pub(crate) fn of(response: &Response<Bytes>, rule: RejectionRule) -> Option<Self> {
+        let status = response.status();
+        let is_rejection = match rule {
+            RejectionRule::ErrorCodeOrStatus if status == StatusCode::UNAUTHORIZED => true,
+            _ if !status.is_client_error() => false,
+            _ => parse_object(response.body()).is_ok_and(|body| {
+                let error = body.member("error").and_then(|error| error.as_str());
+                error == Some("invalid_client")
+            }),
+        };
+        is_rejection.then_some(Self)
     }
 }
 
@@ -232,26 +246,30 @@ mod tests {
     use crate::clock::system_clock;
     use crate::random::Random;
 
-    /// RFC 6749 §5.2, RFC 7662 §2.3.
     #[test]
-    fn a_response_rejects_the_client_only_if_it_says_nothing_else() {
-        for (status, body, expected) in [
-            (401, "", true),
-            (401, "<html>", true),
-            (401, r#"{"error":"invalid_client"}"#, true),
-            (400, r#"{"error":"invalid_client"}"#, true),
-            (401, r#"{"error":"invalid_token"}"#, true),
-            (400, r#"{"error":"invalid_token"}"#, false),
-            (401, r#"{"error":"invalid_grant"}"#, false),
-            (400, r#"{"error":"invalid_grant"}"#, false),
-            (500, r#"{"error":"invalid_client"}"#, false),
-            (200, r#"{"error":"invalid_client"}"#, false),
-            (400, "", false),
-            (403, "", false),
+    fn only_introspection_takes_each_401_for_a_rejection_of_the_client() {
+        const REJECTED: &str = r#"{"error":"invalid_client"}"#;
+        for (status, body, by_code, by_status) in [
+            (401, REJECTED, true, true),
+            (400, REJECTED, true, true),
+            (401, "", false, true),
+            (401, r#"{"error":"invalid_token"}"#, false, true),
+            (401, r#"{"error":"invalid_grant"}"#, false, true),
+            (400, r#"{"error":"invalid_grant"}"#, false, false),
+            (400, "", false, false),
+            (403, "", false, false),
+            (500, REJECTED, false, false),
+            (200, REJECTED, false, false),
         ] {
             let mut response = Response::new(Bytes::from_static(body.as_bytes()));
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            assert_eq!(is_client_rejection(&response), expected, "{status} {body}");
+            for (rule, expected) in [
+                (RejectionRule::ErrorCode, by_code),
+                (RejectionRule::ErrorCodeOrStatus, by_status),
+            ] {
+                let rejection = ClientRejection::of(&response, rule);
+                assert_eq!(rejection.is_some(), expected, "{status} {body} {rule:?}");
+            }
         }
     }
 

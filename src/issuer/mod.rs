@@ -46,7 +46,9 @@ pub use assertion_key::{AssertionKey, RemoteSigner};
 pub(crate) use back_channel::{is_loopback, retry_after};
 pub use client::Client;
 pub(crate) use client_assertion::AuthenticationContext;
-pub(crate) use client_authentication::{FormParameters, SentCredentials};
+pub(crate) use client_authentication::{
+    ClientRejection, FormParameters, RejectionRule, SentCredentials,
+};
 pub(crate) use client_methods::EndpointError;
 pub use credential_source::CredentialSource;
 pub(crate) use error::{AuthenticationError, KeyError};

@@ -11,7 +11,8 @@ use super::settings::Settings;
 use crate::clock::unix_seconds;
 use crate::crypto::same_media_type;
 use crate::issuer::{
-    AuthenticationContext, FetchBudget, FormParameters, SentCredentials, retry_after,
+    AuthenticationContext, ClientRejection, FetchBudget, FormParameters, RejectionRule,
+    SentCredentials, retry_after,
 };
 use crate::protocol::AccessToken;
 use crate::protocol::endpoint::ServerEndpoint;
@@ -87,7 +88,8 @@ async fn send(
     let response = send_once(settings, url, authenticated, &credentials).await?;
     let mut authenticated = parameters;
     let client = &settings.client;
-    let again = client.authenticate_again(&response, &credentials, &context, &mut authenticated);
+    let rejection = ClientRejection::of(&response, RejectionRule::ErrorCodeOrStatus);
+    let again = client.authenticate_again(rejection, &credentials, &context, &mut authenticated);
     let Some(credentials) = again.await else {
         return Ok(response);
     };
