@@ -195,7 +195,8 @@ mod tests {
         const TEXT: &str = "aaaaaaaaaaaa.bbbbbbbbbbbbbbbbbbbbbb.cccccccccccccccccc";
         let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
         let key = crate::crypto::SigningKey::from_pem(&pem).unwrap();
-        let settings: [(&str, fn(Client) -> Client, [bool; 4]); 4] = [
+        type Change = fn(Client) -> Client;
+        let settings: [(&str, Change, [bool; 4]); 4] = [
             (
                 "with_hmac_algorithm",
                 |client| client.with_hmac_algorithm(HmacAlgorithm::Hs256),

@@ -143,14 +143,17 @@ mod tests {
         for time in [1_800_000_000_i64, 1_800_000_000, 1_800_028_800] {
             bytes.extend(time.to_be_bytes());
         }
-        for text in [
-            r#"{"iss":"https://id.example.com","sub":"alice"}"#,
-            "openid",
-            "token",
-        ] {
+        let add = |bytes: &mut Vec<u8>, text: &str| {
             bytes.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
             bytes.extend(text.as_bytes());
-        }
+        };
+        add(
+            &mut bytes,
+            r#"{"iss":"https://id.example.com","sub":"alice"}"#,
+        );
+        bytes.push(0); // no resource
+        add(&mut bytes, "openid");
+        add(&mut bytes, "token");
         bytes.extend(1_800_000_000_i64.to_be_bytes());
         bytes.extend(1_800_000_300_i64.to_be_bytes());
         bytes.extend([0; 7]);
@@ -172,15 +175,15 @@ mod tests {
     /// Correctly encrypted, but not a session of this version.
     #[test]
     fn a_sealed_record_of_another_version_or_chunk_count_is_no_session() {
-        assert!(open_plain(&plain(1, 3)).is_some());
+        assert!(open_plain(&plain(1, 4)).is_some());
         for (name, plain) in [
-            ("a newer schema", plain(1, 4)),
+            ("a newer schema", plain(1, 5)),
             ("the newest", plain(1, 255)),
-            ("an older one", plain(1, 2)),
-            ("of two chunks", plain(2, 3)),
-            ("of no chunk", plain(0, 3)),
-            ("of 255", plain(255, 3)),
-            ("more behind it", [plain(1, 3), vec![0]].concat()),
+            ("an older one", plain(1, 3)),
+            ("of two chunks", plain(2, 4)),
+            ("of no chunk", plain(0, 4)),
+            ("of 255", plain(255, 4)),
+            ("more behind it", [plain(1, 4), vec![0]].concat()),
             ("nothing", Vec::new()),
             ("a number alone", vec![1]),
             (
@@ -196,7 +199,7 @@ mod tests {
         ] {
             assert!(open_plain(&plain).is_none(), "{name}");
         }
-        let whole = plain(1, 3);
+        let whole = plain(1, 4);
         for end in 0..whole.len() {
             assert!(open_plain(&whole[..end]).is_none(), "{end}");
         }

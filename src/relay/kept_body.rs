@@ -43,9 +43,10 @@ impl<B: Body<Data = Bytes>> OutgoingBody<B> {
         if body.size_hint().exact().is_none_or(|size| size > MAX_KEPT) {
             return Ok(Self::Streamed(body));
         }
-        let read = within(&**clock, limit, KeptBody::read(body)).await;
-        read.unwrap_or_else(|| Err(refusal::body_too_late()))
-            .map(Self::Kept)
+        match within(&**clock, limit, KeptBody::read(body)).await {
+            Some(read) => read.map(Self::Kept),
+            None => Err(refusal::body_too_late()),
+        }
     }
 }
 

@@ -215,7 +215,7 @@ impl AskedLogin {
                 Err(OpenError::Expired(one)) if one.purpose == LoginPurpose::Optional => {
                     (*one, true)
                 }
-                opened => (opened.map_err(unusable)?, false),
+                opened => (opened.map_err(|error| unusable(&error))?, false),
             };
             let SealedRequest {
                 request,
@@ -297,11 +297,11 @@ fn parsed<T>(
     text: Option<&str>,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<T>, LoginRefusal> {
-    let parsed = text.map(|text| parse(text).ok_or_else(|| unusable(OpenError::Unreadable)));
+    let parsed = text.map(|text| parse(text).ok_or_else(|| unusable(&OpenError::Unreadable)));
     parsed.transpose()
 }
 
-fn unusable(error: OpenError) -> LoginRefusal {
+fn unusable(error: &OpenError) -> LoginRefusal {
     match error {
         OpenError::Unreadable => bad_parameter("login_request_unreadable").because(UNREADABLE),
         OpenError::Expired(_) => EXPIRED,

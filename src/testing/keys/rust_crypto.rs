@@ -49,11 +49,10 @@ pub(super) fn generate(algorithm: Algorithm) -> Arc<Pair> {
     Arc::new(pair)
 }
 
-/// Returns an RSA key that is not in use, or the last one if all are.
+/// Returns the RSA key with the fewest users, so that keys of one test differ although other tests use all of them.
 fn unused_rsa_key() -> Arc<Pair> {
     let keys = RSA_KEYS.lock().unwrap_or_else(PoisonError::into_inner);
-    let unused = keys.iter().find(|key| Arc::strong_count(key) == 1);
-    let Some(key) = unused.or_else(|| keys.last()) else {
+    let Some(key) = keys.iter().min_by_key(|key| Arc::strong_count(key)) else {
         panic!("no RSA key could be parsed")
     };
     Arc::clone(key)

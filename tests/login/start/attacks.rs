@@ -18,7 +18,7 @@ async fn a_thousand_logins_share_no_value() {
     let mut seen = HashSet::new();
     for _ in 0..1000 {
         let answer = shop.send(Ask::page("/auth/login")).await;
-        for (name, length) in [("state", 80), ("nonce", 43), ("code_challenge", 43)] {
+        for (name, length) in [("state", 82), ("nonce", 43), ("code_challenge", 43)] {
             let value = answer.parameter(name).unwrap();
             assert_eq!(value.len(), length, "{name}");
             assert!(seen.insert(value), "{name}");
