@@ -285,11 +285,9 @@ async fn the_encrypted_response_is_valid_for_a_minute_in_its_browser_and_at_its_
     let location = answer.location().to_owned();
     let ask = |uri: &str| Ask::page(uri).set("accept", JSON).jar(&jar);
     let sealed = parameter(&location, "form").unwrap();
-    let changed = with_parameter(
-        &location,
-        "form",
-        Some(&format!("{}A", &sealed[..sealed.len() - 1])),
-    );
+    let (rest, last) = sealed.split_at(sealed.len() - 1);
+    let other = if last == "A" { "Q" } else { "A" };
+    let changed = with_parameter(&location, "form", Some(&format!("{rest}{other}")));
     let state = parameter(&format!("/?{good}"), "state").unwrap();
     for (name, uri, code) in [
         ("changed", changed, "callback_malformed"),
