@@ -65,8 +65,9 @@ impl Flow {
         let context = self.authentication_context();
         let credentials = self.client.authenticate(&context, &mut authenticated);
         let credentials = credentials.await.map_err(FlowError::from)?;
-        let request = form_request(endpoint, authenticated, &credentials)?;
+        let request = form_request(endpoint, &authenticated, &credentials)?;
         let response = self.send_with_proof(request, key, deadline).await?;
+        let response = credentials.without_echo(response, &authenticated);
         let mut authenticated = parameters;
         let client = &self.client;
         // The server may have used a code or a token that was sent, unless it says that it rejected the client.
@@ -81,8 +82,9 @@ impl Flow {
             issuer = self.server.issuer(), client_id = self.client.id(), endpoint,
             "the authorization server rejected the client; sending the request once more with the changed credential"
         );
-        let request = form_request(endpoint, authenticated, &credentials)?;
-        self.send_with_proof(request, key, deadline).await
+        let request = form_request(endpoint, &authenticated, &credentials)?;
+        let response = self.send_with_proof(request, key, deadline).await?;
+        Ok(credentials.without_echo(response, &authenticated))
     }
 
     async fn send_with_proof(
@@ -110,7 +112,7 @@ impl Flow {
 
 fn form_request(
     endpoint: &str,
-    parameters: FormParameters<'_>,
+    parameters: &FormParameters<'_>,
     credentials: &SentCredentials,
 ) -> Result<Request<Bytes>, FlowError> {
     let request = credentials.form_request(endpoint, "application/json", parameters);

@@ -212,16 +212,6 @@ impl Flow {
             || parameters.any(|(name, value)| name == "prompt" && is_login(value))
     }
 
-    /// Returns the maximum age of an authentication that every login requests, in seconds.
-    pub(crate) fn max_age(&self) -> Option<u32> {
-        self.max_age
-    }
-
-    /// Returns the `acr_values` that every login requests, separated by spaces.
-    pub(crate) fn acr_values(&self) -> Option<&str> {
-        self.acr_values.as_deref()
-    }
-
     /// Sets the URI that the authorization server redirects to after logout. It must be registered there.
     pub(crate) fn with_post_logout_redirect_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
         redirect_target("post-logout redirect URI", uri)?;

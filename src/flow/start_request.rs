@@ -7,6 +7,7 @@ use super::settings::Flow;
 use super::transaction::{LoginPurpose, PageDigest};
 use crate::protocol::authorization_request::AuthorizationRequest;
 use crate::protocol::requested_claims::RequestedClaims;
+use crate::protocol::sanitize::log_safe;
 use crate::protocol::{AuthorizationDetails, Metadata};
 use crate::record::SessionRef;
 use crate::token::id_token::{AcrValues, ClaimRequirements};
@@ -69,24 +70,16 @@ impl Flow {
                 .or_else(|| configured.map(|(_, value)| value.clone()));
             return Ok(request);
         }
-        request.max_age = match (request.max_age, self.max_age) {
-            (Some(requested), Some(configured)) => Some(requested.min(configured)),
-            (requested, configured) => requested.or(configured),
-        };
-        request.acr_values = match (request.acr_values, self.acr_values.as_deref()) {
-            (Some(requested), Some(configured)) => {
-                let is_configured = |one: &&str| configured.split(' ').any(|other| other == *one);
-                let both: Vec<&str> = requested.split(' ').filter(is_configured).collect();
-                if both.is_empty() {
-                    return Err(FlowError::request(
-                        "acr_values_unsupported",
-                        "`acr_values` has no value that every login of this application requests",
-                    ));
-                }
-                Some(both.join(" "))
-            }
-            (requested, configured) => requested.or_else(|| configured.map(str::to_owned)),
-        };
+        request.max_age = self.max_age_of(request.max_age);
+        request.acr_values = self
+            .acr_values_of(request.acr_values)
+            .map_err(|configured| {
+                let configured = log_safe(configured);
+                FlowError::request(
+                    "acr_values_unsupported",
+                    format!("`acr_values` has none of {configured}, which every login of this application requests"),
+                )
+            })?;
         let configured = self.parameters.iter().find(|(name, _)| name == "prompt");
         let configured = configured.map_or("", |(_, value)| value);
         let requires_login = configured.split(' ').any(|one| one == "login");
@@ -111,6 +104,29 @@ impl Flow {
             }
         };
         Ok(request)
+    }
+
+    /// Returns the `max_age` that meets both the requested one and that of every login.
+    pub(crate) fn max_age_of(&self, requested: Option<u32>) -> Option<u32> {
+        let ages = requested.into_iter().chain(self.max_age);
+        ages.min()
+    }
+
+    /// Returns the `acr_values` that meet both the requested ones and those of every login. If there are none, the error
+    /// is those of every login.
+    pub(crate) fn acr_values_of(&self, requested: Option<String>) -> Result<Option<String>, &str> {
+        let Some(configured) = self.acr_values.as_deref() else {
+            return Ok(requested);
+        };
+        let Some(requested) = requested else {
+            return Ok(Some(configured.to_owned()));
+        };
+        let is_configured = |one: &&str| configured.split(' ').any(|other| other == *one);
+        let both: Vec<&str> = requested.split(' ').filter(is_configured).collect();
+        match both.is_empty() {
+            true => Err(configured),
+            false => Ok(Some(both.join(" "))),
+        }
     }
 }
 

@@ -3,17 +3,15 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tower::BoxError;
 
-use super::credential_source::CREDENTIAL_TIMEOUT;
+use super::application_call::call_application;
 use super::error::AuthenticationError;
-use crate::clock::{Clock, within};
+use crate::clock::Clock;
 use crate::crypto::{Algorithm, SigningKey, UnsignedJws};
 use crate::protocol::sanitize::{log_safe, without_secrets};
 use crate::random::RandomError;
@@ -145,15 +143,12 @@ async fn sign_remotely(
 ) -> Result<Vec<u8>, AuthenticationError> {
     let outage =
         |reason: &str| AuthenticationError::Unavailable(format!("the remote signer: {reason}"));
-    let signing = AssertUnwindSafe(async { signer.sign(message).await });
-    let signature = match within(clock, CREDENTIAL_TIMEOUT, signing.catch_unwind()).await {
-        Some(Ok(Ok(signature))) => signature,
-        Some(Ok(Err(error))) => {
-            return Err(outage(&log_safe(&without_secrets(&error.to_string()))));
-        }
-        Some(Err(_)) => return Err(outage("it panicked")),
-        None => return Err(outage("it took longer than 5 seconds")),
+    let signing = async {
+        let signed = signer.sign(message).await;
+        signed.map_err(|error| log_safe(&without_secrets(&error.to_string())))
     };
+    let signed = call_application(clock, signing).await.map_err(outage)?;
+    let signature = signed.map_err(|error| outage(&error))?;
     match signature_length_error(algorithm, signature.len()) {
         None => Ok(signature),
         Some(expected) => Err(AuthenticationError::Configuration(format!(

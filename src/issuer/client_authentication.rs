@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::client::{Authentication, Client};
@@ -15,9 +16,9 @@ use super::client_assertion::{
 };
 use super::error::AuthenticationError;
 use crate::clock::Clock;
-use crate::protocol::ClientSecret;
 use crate::protocol::form::{self, encode_component};
-use crate::protocol::json::parse_object;
+use crate::protocol::json::{Json, parse_object};
+use crate::protocol::{ClientSecret, OAuthErrorCode};
 
 /// The form parameters of a request to the authorization server. They contain secrets.
 pub(crate) type FormParameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
@@ -27,8 +28,10 @@ pub(crate) type FormParameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
 pub(crate) struct SentCredentials {
     /// The value of the `Authorization` header. Otherwise the credentials are parameters.
     header: Option<HeaderValue>,
-    /// The text that was read, if it may change.
-    changeable: Option<ClientSecret>,
+    /// The text that was read.
+    text: Option<ClientSecret>,
+    /// Whether the source may return another text.
+    is_changeable: bool,
 }
 
 impl Client {
@@ -58,7 +61,7 @@ impl Client {
         parameters: &mut FormParameters<'a>,
     ) -> Option<SentCredentials> {
         let ClientRejection = rejection?;
-        let old = rejected.changeable.as_ref()?;
+        let old = rejected.text.as_ref().filter(|_| rejected.is_changeable)?;
         let new = self.read_credential(&**context.clock).await.ok()??;
         if new == *old {
             return None;
@@ -109,10 +112,11 @@ impl Client {
                 None
             }
         };
-        let is_fixed = |client: &Self| client.source().is_none_or(|one| one.fixed().is_some());
+        let is_fixed = self.source().is_none_or(|one| one.fixed().is_some());
         Ok(SentCredentials {
             header,
-            changeable: text.filter(|_| !is_fixed(self)),
+            text,
+            is_changeable: !is_fixed,
         })
     }
 
@@ -188,7 +192,7 @@ impl SentCredentials {
         &self,
         endpoint: &str,
         accept: &'static str,
-        parameters: FormParameters<'_>,
+        parameters: &FormParameters<'_>,
     ) -> Option<Request<Bytes>> {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         let mut request = Request::post(endpoint)
@@ -197,7 +201,24 @@ impl SentCredentials {
         if let Some(credentials) = &self.header {
             request = request.header(AUTHORIZATION, credentials.clone());
         }
-        request.body(Bytes::from(form::encode(parameters))).ok()
+        let pairs = parameters.iter().map(|(name, value)| (name, value));
+        request.body(Bytes::from(form::encode(pairs))).ok()
+    }
+
+    /// Returns the response without the secrets of the request in its error and `error_description`, which are logged.
+    pub(crate) fn without_echo(
+        &self,
+        response: Response<Bytes>,
+        parameters: &FormParameters<'_>,
+    ) -> Response<Bytes> {
+        let sent = parameters.iter().filter(|(name, _)| SECRETS.contains(name));
+        let secrets = sent.map(|(_, value)| &**value);
+        let secrets = secrets.chain(self.text.as_ref().map(ClientSecret::expose));
+        let secrets: Vec<&str> = secrets.filter(|secret| !secret.is_empty()).collect();
+        match remove_echo(response.body(), &secrets) {
+            Some(body) => response.map(|_| body),
+            None => response,
+        }
     }
 }
 
@@ -231,6 +252,44 @@ impl ClientRejection {
     }
 }
 
+/// The parameters whose values are secrets.
+const SECRETS: [&str; 6] = [
+    "client_secret",
+    "client_assertion",
+    "code",
+    "code_verifier",
+    "refresh_token",
+    "token",
+];
+
+/// Returns an error response (RFC 6749 §5.2) without these secrets, or `None` if it has none of them.
+fn remove_echo(body: &[u8], secrets: &[&str]) -> Option<Bytes> {
+    let response = parse_object(body).ok()?;
+    let text = |name| response.member(name).and_then(Json::as_str);
+    // The codes of the specifications are no secrets, even if a secret is one of their words.
+    let code = text("error").filter(|code| !code.is_empty())?;
+    let is_known = !matches!(OAuthErrorCode::from_wire(code), OAuthErrorCode::Other(_));
+    let echoes = |text: Option<&str>| {
+        let text = text.unwrap_or_default();
+        secrets.iter().any(|secret| text.contains(secret))
+    };
+    let mut names = Vec::new();
+    names.extend(echoes(text("error_description")).then_some("error_description"));
+    names.extend((!is_known && echoes(Some(code))).then_some("error"));
+    if names.is_empty() {
+        return None;
+    }
+    let mut members: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    for name in names {
+        if let Some(Value::String(text)) = members.get_mut(name) {
+            for secret in secrets {
+                *text = text.replace(secret, "***");
+            }
+        }
+    }
+    Some(Bytes::from(Value::Object(members).to_string()))
+}
+
 /// Returns the value of a sensitive `Authorization` field. Base64 and tokens have only characters that it allows.
 fn field(scheme: &'static str, credentials: &str) -> HeaderValue {
     let credentials = Zeroizing::new(format!("{scheme} {credentials}"));
@@ -243,6 +302,35 @@ fn field(scheme: &'static str, credentials: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_response_repeats_no_secret() {
+        let secrets = ["shop-secret", "the code/1"];
+        for (body, expected) in [
+            (
+                r#"{"error":"invalid_client","error_description":"bad shop-secret, shop-secret"}"#,
+                Some(r#"{"error":"invalid_client","error_description":"bad ***, ***"}"#),
+            ),
+            (
+                r#"{"error":"no shop-secret","error_description":"the\u0020code\/1"}"#,
+                Some(r#"{"error":"no ***","error_description":"***"}"#),
+            ),
+            (
+                r#"{"error":"invalid_client","error_description":"bad secret"}"#,
+                None,
+            ),
+            // Tokens, and what is no error response.
+            (r#"{"access_token":"shop-secret","error":""}"#, None),
+            (r#"{"error_description":"shop-secret"}"#, None),
+            ("<html>shop-secret", None),
+        ] {
+            let found = remove_echo(body.as_bytes(), &secrets);
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{body}");
+        }
+        // A secret that is a word of a code.
+        let body = r#"{"error":"invalid_client"}"#;
+        assert_eq!(remove_echo(body.as_bytes(), &["client"]), None);
+    }
     use crate::clock::system_clock;
     use crate::random::Random;
 

@@ -3,23 +3,18 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tower::BoxError;
 
+use super::application_call::call_application;
 use super::credential_file::{CredentialFile, ReadError};
 use super::error::AuthenticationError;
-use crate::clock::{Clock, within};
+use crate::clock::Clock;
 use crate::protocol::ClientSecret;
 use crate::protocol::sanitize::{log_safe, without_secrets};
-
-/// How long a file or a function may take.
-pub(super) const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 type ReadFuture = Pin<Box<dyn Future<Output = Result<ClientSecret, BoxError>> + Send>>;
 
@@ -107,7 +102,7 @@ impl CredentialSource {
         }
         let describe = |reason: &str| format!("the {what} {self}: {reason}");
         let outage = |reason: &str| AuthenticationError::Unavailable(describe(reason));
-        let read = AssertUnwindSafe(async {
+        let read = async {
             match &self.0 {
                 Kind::Fixed(text) => Ok(text.clone()),
                 Kind::File(file) => file.read().await,
@@ -115,18 +110,14 @@ impl CredentialSource {
                     ReadError::Unavailable(log_safe(&without_secrets(&error.to_string())))
                 }),
             }
-        });
-        match within(clock, CREDENTIAL_TIMEOUT, read.catch_unwind()).await {
-            Some(Ok(Ok(credential))) if credential.expose().is_empty() => {
-                Err(outage("it is empty"))
-            }
-            Some(Ok(Ok(credential))) => Ok(credential),
-            Some(Ok(Err(ReadError::Unavailable(reason)))) => Err(outage(&reason)),
-            Some(Ok(Err(ReadError::Invalid(reason)))) => {
+        };
+        match call_application(clock, read).await.map_err(outage)? {
+            Ok(credential) if credential.expose().is_empty() => Err(outage("it is empty")),
+            Ok(credential) => Ok(credential),
+            Err(ReadError::Unavailable(reason)) => Err(outage(&reason)),
+            Err(ReadError::Invalid(reason)) => {
                 Err(AuthenticationError::Configuration(describe(&reason)))
             }
-            Some(Err(_)) => Err(outage("it panicked")),
-            None => Err(outage("it took longer than 5 seconds")),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! - [`StaticKeys`] replaces the fetched key set.
 //! - [`Health`] is the state for a readiness probe.
 
+mod application_call;
 mod assertion_key;
 mod back_channel;
 mod client;

@@ -1,6 +1,7 @@
 //! Parameters of forms and queries.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
 use http::HeaderMap;
@@ -9,6 +10,7 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::navigation::{self, FieldValue};
+use crate::clock::{SharedClock, within};
 use crate::protocol::form;
 use crate::protocol::media_type::{FORM, has_media_type};
 use crate::protocol::sanitize::log_safe;
@@ -18,8 +20,34 @@ use crate::protocol::sanitize::log_safe;
 pub(super) enum FormError {
     ContentType,
     TooLarge,
+    /// It did not arrive within this time.
+    TooSlow(Duration),
     Incomplete,
     NotUtf8,
+}
+
+impl FormError {
+    /// Describes the error for the log.
+    pub(super) fn describe(self, headers: &HeaderMap) -> String {
+        match self {
+            Self::ContentType => describe_type(headers),
+            Self::TooLarge => format!("the form is longer than {MAX_FORM_BYTES} bytes"),
+            Self::TooSlow(limit) => format!("the form took longer than {limit:?}"),
+            Self::Incomplete => "the body of the form is incomplete".to_owned(),
+            Self::NotUtf8 => "the form is not UTF-8".to_owned(),
+        }
+    }
+}
+
+/// Returns the text of a form of another site, which must arrive within `limit`.
+pub(super) async fn receive<B: Body>(
+    clock: &SharedClock,
+    headers: &HeaderMap,
+    body: B,
+    limit: Duration,
+) -> Result<String, FormError> {
+    let text = within(&**clock, limit, read_body(headers, body)).await;
+    text.unwrap_or(Err(FormError::TooSlow(limit)))
 }
 
 /// Returns the parameters of a URL-encoded form; `None` for another content type, an incomplete
@@ -33,7 +61,7 @@ pub(super) async fn read_form<B: Body>(
 }
 
 /// Returns the text of a URL-encoded form of at most 16 KiB. The caller limits the time.
-pub(super) async fn read_body<B: Body>(headers: &HeaderMap, body: B) -> Result<String, FormError> {
+async fn read_body<B: Body>(headers: &HeaderMap, body: B) -> Result<String, FormError> {
     if !has_media_type(headers, FORM) {
         return Err(FormError::ContentType);
     }
@@ -55,8 +83,7 @@ pub(super) async fn read_body<B: Body>(headers: &HeaderMap, body: B) -> Result<S
     String::from_utf8(text).map_err(|_| FormError::NotUtf8)
 }
 
-/// Describes for the log why [`read_body`] returned [`FormError::ContentType`].
-pub(super) fn describe_type(headers: &HeaderMap) -> String {
+fn describe_type(headers: &HeaderMap) -> String {
     let found = match navigation::single(headers, &CONTENT_TYPE) {
         FieldValue::Absent => "missing".to_owned(),
         FieldValue::One(found) => log_safe(found),
@@ -77,3 +104,6 @@ pub(super) fn single<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'
 
 /// The form of the sign-out page has no fields; an application's may have a return target.
 const MAX_FORM_BYTES: usize = 16 * 1024;
+
+/// The longest URL of this application that a form is redirected to. Proxies accept request lines of 8 KiB by default.
+pub(super) const MAX_LOCATION: usize = 8000;

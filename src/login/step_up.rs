@@ -134,25 +134,17 @@ impl LoginContext {
             return settings.reject(headers, &refusal, None);
         }
         // The requirement of every login still counts.
-        request.max_age = match (request.max_age, settings.flow().max_age()) {
-            (Some(requested), Some(configured)) => Some(requested.min(configured)),
-            (requested, configured) => requested.or(configured),
-        };
-        request.acr_values = match (request.acr_values, settings.flow().acr_values()) {
-            (Some(requested), Some(configured)) => {
-                let is_configured = |one: &&str| configured.split(' ').any(|other| other == *one);
-                let both: Vec<&str> = requested.split(' ').filter(is_configured).collect();
-                if both.is_empty() {
-                    let refusal = WEAK_AUTHENTICATION.because(format!(
-                        "{reason}; it has no `acr` of the `acr_values` {} that every login requests with \
-                         `with_authorization_parameter`",
-                        log_safe(configured)
-                    ));
-                    return settings.reject(headers, &refusal, None);
-                }
-                Some(both.join(" "))
+        request.max_age = settings.flow().max_age_of(request.max_age);
+        request.acr_values = match settings.flow().acr_values_of(request.acr_values) {
+            Ok(acr_values) => acr_values,
+            Err(configured) => {
+                let refusal = WEAK_AUTHENTICATION.because(format!(
+                    "{reason}; it has no `acr` of the `acr_values` {} that every login requests with \
+                     `with_authorization_parameter`",
+                    log_safe(configured)
+                ));
+                return settings.reject(headers, &refusal, None);
             }
-            (requested, _) => requested,
         };
         let explicit = request.return_to.take();
         let explicit = explicit

@@ -6,14 +6,13 @@ use http::StatusCode;
 use http::header::HeaderMap;
 use http_body::Body;
 
-use super::events;
-use super::form::{FormError, describe_type, read_body, single};
+use super::form::{FormError, MAX_LOCATION, single};
 use super::layer::LoginLayer;
 use super::refusal::LoginRefusal;
 use super::response::{self, LayerResponse};
 use super::settings::Settings;
-use crate::clock::within;
-use crate::protocol::form::{self, encode_component};
+use super::{events, form};
+use crate::protocol::form::{encode_component, parse};
 use crate::protocol::return_to::MAX_RETURN_TO;
 use crate::protocol::sanitize::log_safe;
 
@@ -55,15 +54,17 @@ impl Settings {
         headers: &HeaderMap,
         body: B,
     ) -> Result<LayerResponse, LoginRefusal> {
-        let body = read_body(headers, body);
-        let body = within(&**self.flow().clock(), FORM_TIMEOUT, body).await;
-        let text = body.ok_or(TOO_SLOW)?.map_err(|error| match error {
-            FormError::ContentType => OTHER_TYPE.because(describe_type(headers)),
-            FormError::TooLarge => TOO_LARGE.because("it is longer than 16 KiB"),
-            FormError::Incomplete => MALFORMED.because("the body of the form is incomplete"),
-            FormError::NotUtf8 => MALFORMED.because("the form is not UTF-8"),
+        let text = form::receive(self.flow().clock(), headers, body, FORM_TIMEOUT).await;
+        let text = text.map_err(|error| {
+            let refusal = match error {
+                FormError::ContentType => OTHER_TYPE,
+                FormError::TooLarge => TOO_LARGE,
+                FormError::TooSlow(_) => TOO_SLOW,
+                FormError::Incomplete | FormError::NotUtf8 => MALFORMED,
+            };
+            refusal.because(error.describe(headers))
         })?;
-        let pairs = form::parse(&text).map_err(|error| MALFORMED.because(error.to_string()))?;
+        let pairs = parse(&text).map_err(|error| MALFORMED.because(error.to_string()))?;
         if !self.is_third_party_login(&pairs)? {
             return Err(MALFORMED.because("the form has no `iss`"));
         }
@@ -155,6 +156,3 @@ const FOREIGN_TARGET: &str =
 
 /// Timeout for receiving the form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Proxies accept request lines of 8 KiB by default.
-const MAX_LOCATION: usize = 8000;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower_oauth::testing::{Endpoint, Fault};
-use tower_oauth::{Client, CookieKey, Session};
+use tower_oauth::{Client, CookieKey, LoginLayer, Session};
 use tracing::Instrument as _;
 
 use crate::support::logs::Logs;
@@ -162,6 +162,38 @@ async fn the_correlation_id_of_a_page_identifies_the_log_event() {
         "{line}"
     );
     assert!(!problem.to_string().contains("refused"), "{problem}");
+}
+
+/// A server may repeat in its errors what it received.
+#[tokio::test]
+async fn a_secret_in_the_error_of_a_token_response_is_not_logged() {
+    let key = || CookieKey::from_bytes(&KEY).unwrap();
+    let redirect_uri = format!("{SHOP}/auth/callback");
+    for client in [
+        Client::confidential("shop", "shop-secret"),
+        Client::confidential_post("shop", "shop-secret"),
+    ] {
+        let log = Logs::default();
+        let _recording = log.record();
+        let server = server();
+        let body =
+            r#"{"error":"invalid_client","error_description":"the secret shop-secret is wrong"}"#;
+        server.fail(Endpoint::Token, Fault::body("application/json", body));
+        server.fail(Endpoint::Token, Fault::status(401));
+        let name = format!("{client:?}");
+        let handle = server.authorization_server();
+        let layer = LoginLayer::new(&handle, client, &redirect_uri, key()).unwrap();
+        let app = app(&layer);
+        let shop = Shop { server, app };
+        let answer = shop.sign_in("alice", &mut Jar::default()).await;
+        assert_eq!(answer.status, 500, "{name}");
+        let logged = log.take();
+        assert!(
+            logged.contains("the secret *** is wrong"),
+            "{name}: {logged}"
+        );
+        assert!(!logged.contains("shop-secret"), "{name}: {logged}");
+    }
 }
 
 /// No secret is logged at any level, in success and failure.

@@ -11,10 +11,9 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http_body::Body;
 
-use crate::clock::within;
 use crate::crypto::seal::Purpose;
 use crate::flow::{FlowError, has_expired};
-use crate::login::form::{FormError, describe_type, read_body};
+use crate::login::form::{FormError, MAX_LOCATION, receive as receive_form};
 use crate::login::navigation::{FieldValue, single};
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
@@ -33,13 +32,15 @@ pub(super) async fn receive<B: Body>(
     if parts.uri.query().is_some() {
         return Err(MALFORMED.because("the form was posted to a URL with a query, expected none"));
     }
-    let body = read_body(&parts.headers, body);
-    let body = within(&**settings.flow().clock(), READ_TIMEOUT, body).await;
-    let text = body.ok_or(TIMEOUT)?.map_err(|error| match error {
-        FormError::ContentType => OTHER_TYPE.because(describe_type(&parts.headers)),
-        FormError::TooLarge => TOO_LARGE.because("it is longer than 16 KiB"),
-        FormError::Incomplete => MALFORMED.because("the body of the form is incomplete"),
-        FormError::NotUtf8 => MALFORMED.because("the form is not UTF-8"),
+    let text = receive_form(settings.flow().clock(), &parts.headers, body, READ_TIMEOUT).await;
+    let text = text.map_err(|error| {
+        let refusal = match error {
+            FormError::ContentType => OTHER_TYPE,
+            FormError::TooLarge => TOO_LARGE,
+            FormError::TooSlow(_) => TIMEOUT,
+            FormError::Incomplete | FormError::NotUtf8 => MALFORMED,
+        };
+        refusal.because(error.describe(&parts.headers))
     })?;
     let checked = settings.flow().check_response(&text);
     checked.map_err(|error| LoginRefusal::from(&error))?;
@@ -140,6 +141,3 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The browser follows the redirect at once; a code does not live much longer.
 const LIFETIME: Duration = Duration::from_secs(60);
-
-/// Proxies accept request lines of 8 KiB by default.
-const MAX_LOCATION: usize = 8000;

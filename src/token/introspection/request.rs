@@ -107,7 +107,7 @@ async fn send_once(
     parameters: FormParameters<'_>,
     credentials: &SentCredentials,
 ) -> Result<Response<Bytes>, IntrospectionFailure> {
-    let request = credentials.form_request(url, response_media_type(settings), parameters);
+    let request = credentials.form_request(url, response_media_type(settings), &parameters);
     let request = request.ok_or_else(|| {
         IntrospectionFailure::Configuration(format!(
             "the introspection endpoint {} is not a URL",
