@@ -7,7 +7,7 @@
 //!
 //! | variable | value | default |
 //! | --- | --- | --- |
-//! | `ISSUER` | the issuer, as its metadata spell it | required |
+//! | `ISSUER` | the issuer, as its metadata spells it | required |
 //! | `CLIENT_ID` | the client identifier | required |
 //! | `PROFILE` | `oidc`, `fapi2_security` or `fapi2_message_signing` | `oidc` |
 //! | `CLIENT_AUTH` | `basic`, `post`, `client_secret_jwt`, `private_key_jwt`, `mtls` or `none` | `basic` |
@@ -16,8 +16,8 @@
 //! | `CLIENT_KEY_ID`, `CLIENT_KEY_ALG` | `kid` and algorithm of that key | those of the JWK |
 //! | `CLIENT_CERT`, `CLIENT_CERT_KEY` | PEM files, the certificate of connections to the suite | none |
 //! | `CA` | PEM file, certificate authorities for connections to the suite beside those of the system | none |
-//! | `REQUEST` | `plain`, `par`, `jar` or `jar_par`: pushed (PAR), signed (JAR), or both | `par` if the metadata have an endpoint for it, otherwise `plain` |
-//! | `RESPONSE_MODE` | `query`, `form_post`, `jwt` or `form_post.jwt` | `query`, or `jwt` with `fapi2_message_signing` |
+//! | `REQUEST` | `plain`, `par`, `jar` or `jar_par`: pushed (PAR), signed (JAR), or both | `par` if the metadata has an endpoint for it, otherwise `plain` |
+//! | `RESPONSE_MODE` | `query`, `form_post`, `jwt` or `form_post.jwt`; one of the last two with `fapi2_message_signing` | `query`, or `jwt` with `fapi2_message_signing` |
 //! | `SENDER` | `none`, `dpop` or `mtls` (the certificate of the client): what binds access tokens | `none`, or as the profile chooses |
 //! | `ID_TOKEN_ALG` | the only algorithm of ID and logout tokens | those of the library |
 //! | `SCOPES` | the requested scopes | `openid profile email` |
@@ -42,8 +42,10 @@
 //!
 //! Pages: `/auth/login` starts a login that ends at `/account`, which shows the subject and what was called; `/refresh`
 //! does the same with a new access token; `/` has these as links and a button that signs out. If anything fails, the
-//! page has the line `error: ` with the code, and the status is not 200. A script in place of a browser sends
-//! `Accept: text/html`.
+//! page has the line `error: ` with the code, and the status is not 200.
+//!
+//! A suite needs no browser: a script that keeps cookies and follows redirects signs in, refreshes, and signs out with
+//! `POST /auth/logout`, without `Accept` or the `Sec-Fetch-*` fields of browsers (`certification_rp/scripts.rs`).
 //!
 //! While `RESOURCE` responds with 401, it is called again with a new access token, up to twice.
 #![allow(clippy::print_stdout)]
@@ -56,6 +58,8 @@ mod back_channel;
 mod configuration;
 #[path = "mtls/listener.rs"]
 mod listener;
+#[path = "certification_rp/scripts.rs"]
+mod scripts;
 #[path = "certification_rp/tls.rs"]
 mod tls;
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Request, StatusCode, Uri};
+use axum::middleware;
 use axum::response::Html;
 use axum::routing::get;
 use serde_json::Value;
@@ -15,6 +16,7 @@ use tower_oauth::{AuthorizationServer, CookieKey, LoginLayer, Session};
 
 use super::back_channel::http_client;
 use super::configuration::{Configuration, Profile, Sessions};
+use super::scripts;
 
 /// What is called after a login.
 #[derive(Clone)]
@@ -37,7 +39,9 @@ pub(crate) fn application(configuration: &Configuration) -> Result<Router, Box<d
         .route("/refresh", get(refresh).layer(login.required()))
         .route("/", get(home))
         .with_state(calls)
-        .layer(login))
+        .layer(login)
+        // Around the login, which decides by the fields that this adds.
+        .layer(middleware::from_fn(scripts::complete)))
 }
 
 fn login(

@@ -146,6 +146,13 @@ fn profile(variables: &Variables<'_>) -> Result<Profile, Box<dyn Error>> {
 fn requests(variables: &Variables<'_>) -> Result<Requests, Box<dyn Error>> {
     let kind = variables.choice("REQUEST", &["", "plain", "par", "jar", "jar_par"])?;
     let modes = ["", "query", "form_post", "jwt", "form_post.jwt"];
+    let mode = variables.choice("RESPONSE_MODE", &modes)?;
+    if let ("query" | "form_post", Profile::Fapi2MessageSigning(_)) = (mode, profile(variables)?) {
+        return Err(format!(
+            "RESPONSE_MODE is {mode:?}, but FAPI 2.0 Message Signing requires jwt or form_post.jwt"
+        )
+        .into());
+    }
     Ok(Requests {
         pushed: match kind {
             "plain" | "jar" => Some(PushedRequests::Never),
@@ -156,7 +163,7 @@ fn requests(variables: &Variables<'_>) -> Result<Requests, Box<dyn Error>> {
             "jar" | "jar_par" => Some(signing_key(variables)?),
             _ => None,
         },
-        response_mode: match variables.choice("RESPONSE_MODE", &modes)? {
+        response_mode: match mode {
             "query" => Some(ResponseMode::Query),
             "form_post" => Some(ResponseMode::FormPost),
             "jwt" => Some(ResponseMode::Jwt),
@@ -231,7 +238,12 @@ impl Variables<'_> {
         let Some(value) = self.optional(name) else {
             return Ok(None);
         };
-        let known = ALGORITHMS.iter().find(|known| known.to_string() == value);
+        // RFC 9864 renames EdDSA with the curve Ed25519.
+        let wanted = match value.as_str() {
+            "Ed25519" => "EdDSA",
+            other => other,
+        };
+        let known = ALGORITHMS.iter().find(|known| known.to_string() == wanted);
         let known = known.copied().ok_or_else(|| {
             let names = ALGORITHMS.map(|known| known.to_string()).join(", ");
             format!("{name} is {value:?}, expected one of {names}")

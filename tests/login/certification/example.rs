@@ -6,7 +6,6 @@ use axum::Router;
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use tokio::net::TcpListener;
-use tower::ServiceExt as _;
 use tower_oauth::testing::{
     Browser, ClientAuthentication, Endpoint, Fault, GrantType, ManualClock, Page, ServerHandle,
     TestClient, TestServer, TestUser,
@@ -20,16 +19,14 @@ mod back_channel;
 #[allow(dead_code)]
 #[path = "../../../examples/certification_rp/configuration.rs"]
 mod configuration;
+#[path = "../../../examples/certification_rp/scripts.rs"]
+mod scripts;
 
-#[allow(dead_code)]
-#[path = "../../../examples/mtls/certificates.rs"]
-mod certificates;
-#[path = "../../../examples/mtls/listener.rs"]
-mod listener;
+mod bare_client;
+mod fapi2;
+mod variables;
 
-use certificates::Ca;
 use configuration::Configuration;
-use listener::TlsListener;
 
 const BASE: &str = "http://127.0.0.1:3000";
 const SECRET: &str = "certification-secret-of-at-least-32-octets";
@@ -37,6 +34,7 @@ const SECRET: &str = "certification-secret-of-at-least-32-octets";
 struct World {
     server: TestServer,
     browser: Browser,
+    application: Router,
     _listening: ServerHandle,
 }
 
@@ -85,10 +83,11 @@ impl World {
         let application = application::application(&Configuration::read(variable).unwrap());
         let application = application.unwrap();
         let browser = server.browser().with_origin(BASE, application.clone());
-        let server = server.add_relying_party(BASE, application).unwrap();
+        let server = server.add_relying_party(BASE, application.clone()).unwrap();
         Self {
             server,
             browser: browser.unwrap(),
+            application,
             _listening: listening,
         }
     }
@@ -106,7 +105,30 @@ impl World {
     }
 }
 
-/// Each client authentication method and session backend, at issuers of any form.
+/// What a request of the login has: the header or parameter `name` begins with the text, or is absent.
+type Sent = (Endpoint, &'static str, Option<&'static str>);
+
+impl World {
+    fn assert_sent(&self, (endpoint, name, expected): Sent, variables: &[(&str, &str)]) {
+        let requests = self.server.requests();
+        let values = requests.iter().filter(|it| it.endpoint() == endpoint);
+        let values = values.filter_map(|it| match it.header(name) {
+            Some(value) => Some(value.to_owned()),
+            None => it.parameter(name),
+        });
+        let values: Vec<_> = values.collect();
+        let is_expected = match expected {
+            Some(start) => values.iter().any(|value| value.starts_with(start)),
+            None => values.is_empty(),
+        };
+        assert!(
+            is_expected,
+            "{variables:?}: {endpoint:?} {name}: {values:?}"
+        );
+    }
+}
+
+/// Each client authentication method, form of requests and session backend, at issuers of any form.
 #[tokio::test]
 async fn the_example_signs_in_and_requests_userinfo() {
     let key = std::env::temp_dir().join(format!("certification-{}.pem", std::process::id()));
@@ -116,22 +138,40 @@ async fn the_example_signs_in_and_requests_userinfo() {
     let key = key.to_str().unwrap();
     let signed = [("CLIENT_KEY", key), ("CLIENT_KEY_ID", "mine")];
     let signing_client = || client().add_request_key(signing.public_jwk());
-    for (path, registered, variables) in [
+    const PUSHED: Endpoint = Endpoint::PushedAuthorizationRequest;
+    for (path, registered, variables, sent) in [
         (
             "",
             client().with_authentication(ClientAuthentication::Basic),
             vec![],
+            vec![
+                (Endpoint::Token, "authorization", Some("Basic ")),
+                (Endpoint::Token, "dpop", None),
+                (PUSHED, "response_mode", None),
+                (PUSHED, "claims", None),
+                (PUSHED, "request", None),
+                (PUSHED, "redirect_uri", Some(BASE)),
+            ],
         ),
-        ("/", client(), vec![("SESSIONS", "cookie")]),
+        ("/", client(), vec![("SESSIONS", "cookie")], vec![]),
         (
             "/test/a/mine/",
             client().with_authentication(ClientAuthentication::Post),
             vec![("CLIENT_AUTH", "post"), ("SESSIONS", "shared")],
+            vec![
+                (Endpoint::Token, "client_secret", Some(SECRET)),
+                (Endpoint::Token, "authorization", None),
+            ],
         ),
         (
             "/realms/one",
             register(TestClient::public("certified")),
             vec![("CLIENT_AUTH", "none"), ("CLIENT_SECRET", "")],
+            vec![
+                (Endpoint::Token, "client_id", Some("certified")),
+                (Endpoint::Token, "client_secret", None),
+                (Endpoint::Token, "authorization", None),
+            ],
         ),
         (
             "",
@@ -140,33 +180,63 @@ async fn the_example_signs_in_and_requests_userinfo() {
                 ("CLIENT_AUTH", "private_key_jwt"),
                 ("CLIENT_KEY", key),
                 ("CLIENT_KEY_ID", "mine"),
+                ("CLIENT_KEY_ALG", "Ed25519"),
             ],
+            vec![(Endpoint::Token, "client_assertion", Some("ey"))],
         ),
         (
             "",
             register(TestClient::client_secret_jwt("certified", SECRET)),
             vec![("CLIENT_AUTH", "client_secret_jwt"), ("SENDER", "dpop")],
+            vec![
+                (Endpoint::Token, "client_assertion", Some("ey")),
+                (Endpoint::Token, "dpop", Some("ey")),
+                (Endpoint::UserInfo, "dpop", Some("ey")),
+            ],
         ),
         (
             "",
             register(TestClient::mutual_tls("certified")),
             vec![("CLIENT_AUTH", "mtls")],
+            vec![
+                (Endpoint::Token, "client_id", Some("certified")),
+                (Endpoint::Token, "client_secret", None),
+                (Endpoint::Token, "client_assertion", None),
+                (Endpoint::Token, "authorization", None),
+            ],
         ),
         (
             "",
             client(),
             vec![("CLAIMS", "{\"id_token\":{\"sub\":{\"value\":\"alice\"}}}")],
+            vec![(PUSHED, "claims", Some("{\"id_token\":"))],
         ),
-        ("", client(), vec![("RESPONSE_MODE", "form_post")]),
+        (
+            "",
+            client(),
+            vec![("RESPONSE_MODE", "form_post")],
+            vec![(PUSHED, "response_mode", Some("form_post"))],
+        ),
         (
             "",
             client(),
             vec![("REQUEST", "plain"), ("RESPONSE_MODE", "jwt")],
+            vec![
+                (Endpoint::Authorization, "response_mode", Some("jwt")),
+                (Endpoint::Authorization, "redirect_uri", Some(BASE)),
+                (Endpoint::Authorization, "request", None),
+                (PUSHED, "client_id", None),
+            ],
         ),
         (
             "",
             signing_client(),
             [&[("REQUEST", "jar")], &signed[..]].concat(),
+            vec![
+                (Endpoint::Authorization, "request", Some("ey")),
+                (Endpoint::Authorization, "redirect_uri", None),
+                (PUSHED, "client_id", None),
+            ],
         ),
         (
             "",
@@ -176,6 +246,11 @@ async fn the_example_signs_in_and_requests_userinfo() {
                 &signed[..],
             ]
             .concat(),
+            vec![
+                (PUSHED, "request", Some("ey")),
+                (PUSHED, "redirect_uri", None),
+                (Endpoint::Authorization, "request", None),
+            ],
         ),
     ] {
         let world = World::new(path, registered, &variables).await;
@@ -186,6 +261,9 @@ async fn the_example_signs_in_and_requests_userinfo() {
         assert!(text.contains("userinfo: {"), "{variables:?} {text}");
         assert_eq!(page.url(), format!("{BASE}/account"), "{variables:?}");
         assert_eq!(world.server.count(Endpoint::UserInfo), 1, "{variables:?}");
+        for one in sent {
+            world.assert_sent(one, &variables);
+        }
     }
     std::fs::remove_file(key).unwrap();
 }
@@ -270,175 +348,4 @@ async fn the_example_calls_a_resource_again_with_new_tokens() {
     assert_eq!(world.server.count(Endpoint::UserInfo), 0);
     let calls = calls.lock().unwrap();
     assert!(calls[0] != calls[1] && calls[1] != calls[2]);
-}
-
-/// The FAPI 2.0 plans: TLS with a private authority, and a certificate of the client.
-#[tokio::test]
-async fn the_example_signs_in_with_the_fapi_profiles_over_tls() {
-    let folder = std::env::temp_dir().join(format!("certification-fapi2-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let authority = Ca::new().unwrap();
-    let ours = authority.certify("client").unwrap();
-    let key = write("key.pem", PEM);
-    let files = [
-        ("CA", write("ca.pem", &authority.0.pem())),
-        ("CLIENT_KEY", key),
-        ("CLIENT_CERT", write("client.pem", &ours.pem())),
-        (
-            "CLIENT_CERT_KEY",
-            write("client.key", &ours.key.serialize_pem()),
-        ),
-    ];
-    let signing = SigningKey::from_pem(PEM).unwrap();
-    let with_key = || TestClient::private_key_jwt("certified", signing.public_jwk());
-    let with_certificate =
-        || TestClient::mutual_tls("certified").add_request_key(signing.public_jwk());
-    for (registered, profile, method) in [
-        (with_key(), "fapi2_security", "private_key_jwt"),
-        (with_certificate(), "fapi2_security", "mtls"),
-        (with_key(), "fapi2_message_signing", "private_key_jwt"),
-        (with_certificate(), "fapi2_message_signing", "mtls"),
-    ] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let issuer = format!("https://localhost:{port}/a/b/");
-        let redirect_uri = format!("{HTTPS_BASE}/auth/callback");
-        let server = TestServer::new(&issuer)
-            .unwrap()
-            .with_clock(ManualClock::ticking())
-            .with_fapi2()
-            .with_signed_requests()
-            .with_response_modes()
-            .add_client(
-                registered
-                    .add_redirect_uri(&redirect_uri)
-                    .unwrap()
-                    .without_consent(),
-            )
-            .add_user(TestUser::new("alice", "wonderland"));
-        serve_tls(&server, listener, &authority);
-        let variable = |name: &str| {
-            let own = match name {
-                "ISSUER" => &issuer,
-                "CLIENT_ID" => "certified",
-                "CLIENT_AUTH" => method,
-                "PROFILE" => profile,
-                "ID_TOKEN_ALG" => "PS256",
-                "SCOPES" => "openid",
-                "BASE" => HTTPS_BASE,
-                _ => {
-                    return files
-                        .iter()
-                        .find(|file| file.0 == name)
-                        .map(|file| file.1.clone());
-                }
-            };
-            Some(own.to_owned())
-        };
-        let application = application::application(&Configuration::read(variable).unwrap());
-        let browser = server
-            .browser()
-            .with_origin(HTTPS_BASE, application.unwrap());
-        let browser = browser.unwrap();
-        let page = browser
-            .navigate(&format!("{HTTPS_BASE}/auth/login"))
-            .await
-            .unwrap();
-        let page = page.sign_in("alice", "wonderland").await.unwrap();
-        let name = format!("{profile} {method}");
-        assert!(
-            page.text().contains("userinfo: {"),
-            "{name}: {}",
-            page.text()
-        );
-        assert_eq!(page.status(), StatusCode::OK, "{name}");
-        assert_eq!(
-            server.count(Endpoint::PushedAuthorizationRequest),
-            1,
-            "{name}"
-        );
-    }
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
-const HTTPS_BASE: &str = "https://rp.example.com";
-
-/// Serves the authorization server over TLS, and asks for the certificate of the client.
-fn serve_tls(server: &TestServer, listener: TcpListener, authority: &Ca) {
-    let certificate = authority.certify("localhost").unwrap();
-    let config = authority.tls_config(certificate).unwrap();
-    let listener = TlsListener::new(listener, &config).unwrap();
-    let server = server.clone();
-    let handle = move |request| {
-        let server = server.clone();
-        async move {
-            server
-                .oneshot(request)
-                .await
-                .map_err(|_| StatusCode::BAD_GATEWAY)
-        }
-    };
-    let service = Router::new().fallback(handle);
-    tokio::spawn(axum::serve(listener, service).into_future());
-}
-
-#[test]
-fn a_wrong_variable_is_named() {
-    for (name, value) in [
-        ("ISSUER", ""),
-        ("CLIENT_ID", ""),
-        ("CLIENT_SECRET", ""),
-        ("CLIENT_AUTH", "secret"),
-        ("SESSIONS", "redis"),
-        ("REQUEST", "signed"),
-        ("PROFILE", "fapi"),
-        ("CLAIMS", "{"),
-        ("SENDER", "key"),
-        ("RESPONSE_MODE", "fragment"),
-        ("ID_TOKEN_ALG", "HS256"),
-        ("TLS_CERT", "rp.pem"),
-        ("USERINFO", "maybe"),
-    ] {
-        let good = [
-            ("ISSUER", "https://id.example.com"),
-            ("CLIENT_ID", "a"),
-            ("CLIENT_SECRET", "b"),
-        ];
-        let variable = |wanted: &str| {
-            let all = std::iter::once((name, value)).chain(good);
-            let mut values = all.filter(|(name, _)| *name == wanted);
-            values.next().map(|(_, value)| value.to_owned())
-        };
-        let error = Configuration::read(variable).err().unwrap().to_string();
-        assert!(error.contains(name), "{name}: {error}");
-    }
-}
-
-#[test]
-fn tokens_without_a_sender_constraint_are_an_error_with_a_profile_of_fapi() {
-    for (profile, sender, is_error) in [
-        ("fapi2_security", "none", true),
-        ("fapi2_security", "", false),
-        ("fapi2_security", "dpop", false),
-        ("oidc", "none", false),
-    ] {
-        let variables = [
-            ("ISSUER", "https://id.example.com"),
-            ("CLIENT_ID", "a"),
-            ("CLIENT_SECRET", "b"),
-            ("PROFILE", profile),
-            ("SENDER", sender),
-        ];
-        let variable = |wanted: &str| {
-            let mut values = variables.iter().filter(|(name, _)| *name == wanted);
-            values.next().map(|(_, value)| (*value).to_owned())
-        };
-        let error = Configuration::read(variable).err();
-        assert_eq!(error.is_some(), is_error, "{profile} {sender}: {error:?}");
-    }
 }
