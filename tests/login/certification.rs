@@ -111,6 +111,7 @@ impl World {
             Outcome::Accepts => {
                 assert_eq!(text, "alice alice@example.test", "{module}");
                 assert_eq!(page.url(), format!("{SHOP}/account"), "{module}");
+                assert!(self.is_signed_in(), "{module}");
             }
             Outcome::RejectsUserInfo => {
                 assert!(text.starts_with("no userinfo: "), "{module}: {text}");

@@ -110,27 +110,25 @@ async fn a_failure_of_any_kind_shows_the_page() {
         ("the application", Endpoint::Token, None),
     ] {
         let is_denied = fault.is_none();
-        let browser = {
-            let shop = shop(|login| match is_denied {
-                true => login.with_on_login(deny),
-                false => login,
-            });
-            // Without a session at the authorization server there would be no token request.
-            let browser = shop.browser();
-            if endpoint == Endpoint::Token {
-                let page = open(&browser, "/account").await;
-                let _ = page.sign_in("alice", "wonderland").await.unwrap();
-                browser.set_cookie(
-                    SHOP,
-                    &format!("{SESSION}=; Path=/; Secure; HttpOnly; Max-Age=0"),
-                );
-                shop.clock().advance(Duration::from_secs(31));
-            }
-            if let Some(fault) = fault {
-                shop.server.fail(endpoint, fault);
-            }
-            browser
-        };
+        let shop = shop(|login| match is_denied {
+            true => login.with_on_login(deny),
+            false => login,
+        });
+        // Without a session at the authorization server there would be no token request.
+        let browser = shop.browser();
+        if endpoint == Endpoint::Token {
+            let page = open(&browser, "/account").await;
+            let _ = page.sign_in("alice", "wonderland").await.unwrap();
+            browser.set_cookie(
+                SHOP,
+                &format!("{SESSION}=; Path=/; Secure; HttpOnly; Max-Age=0"),
+            );
+            shop.clock().advance(Duration::from_secs(31));
+        }
+        if let Some(fault) = fault {
+            shop.server.fail(endpoint, fault);
+        }
+        shop.server.clear_requests();
         let page = open(&browser, "/").await;
         assert_eq!(
             (page.status(), &*page.text()),
@@ -138,6 +136,7 @@ async fn a_failure_of_any_kind_shows_the_page() {
             "{name}"
         );
         assert_eq!(page.url(), format!("{SHOP}/"), "{name}");
+        assert!(shop.server.count(endpoint) > 0, "{name}");
     }
 }
 

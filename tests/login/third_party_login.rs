@@ -85,14 +85,17 @@ async fn a_login_of_the_own_issuer_starts_and_returns_to_a_target_of_this_origin
 
 #[tokio::test]
 async fn a_foreign_target_is_logged() {
-    let (shop, logs) = (shop(), Logs::default());
-    let recording = logs.record_only("return_target_dropped");
+    let shop = shop();
     let query = format!("iss={}&target_link_uri=%2F%2Fevil", encode(ISSUER));
     for ask in both(&query) {
-        let _ = shop.send(ask).await;
+        let logs = Logs::default();
+        let recording = logs.record_only("return_target_dropped");
+        let name = format!("{ask:?}");
+        let answer = start(&shop, ask, &Jar::default()).await;
+        drop(recording);
+        assert!(answer.location().starts_with(ISSUER), "{name}: {answer:?}");
+        assert!(logs.take().contains("target_link_uri"), "{name}");
     }
-    drop(recording);
-    assert!(logs.take().contains("target_link_uri"));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The plans of the FAPI 2.0 Security Profile and of FAPI 2.0 Message Signing.
 
-use http::header::WWW_AUTHENTICATE;
+use std::collections::HashSet;
+
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer};
@@ -299,4 +301,14 @@ async fn rotated_refresh_tokens_are_used_one_after_the_other() {
         );
         assert_eq!(world.server.count(Endpoint::Token), 1 + refreshes);
     }
+    let requests = world.server.requests();
+    let at = |endpoint| requests.iter().filter(move |it| it.endpoint() == endpoint);
+    let refresh_tokens: HashSet<_> = at(Endpoint::Token)
+        .filter_map(|it| it.parameter("refresh_token"))
+        .collect();
+    assert_eq!(refresh_tokens.len(), 2);
+    let access_tokens: HashSet<_> = at(Endpoint::UserInfo)
+        .map(|it| it.header(AUTHORIZATION.as_str()).unwrap())
+        .collect();
+    assert_eq!(access_tokens.len(), 3);
 }

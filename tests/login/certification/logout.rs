@@ -136,7 +136,7 @@ async fn a_logout_token_during_a_logout_is_accepted_only_if_it_is_valid() {
 
 /// Front-Channel Logout §2: the relying party or the authorization server starts the logout.
 #[tokio::test]
-async fn a_frame_ends_the_session_whoever_started_the_logout() {
+async fn a_frame_ends_the_session_if_either_party_started_the_logout() {
     for (module, by_relying_party) in [
         ("oidcc-client-test-rp-frontchannel-rpinitlogout", true),
         ("oidcc-client-test-rp-frontchannel-opinitlogout", false),

@@ -50,6 +50,10 @@ async fn a_nonce_is_answered_with_one_retry_that_has_new_ids_in_proof_and_assert
         .map(|request| Proof::read(&request.parameter("client_assertion").unwrap()))
         .collect();
     assert_ne!(assertions[0].claim("jti"), assertions[1].claim("jti"));
+    // RFC 10070 §4: not the endpoint that asks for the nonce.
+    for assertion in &assertions {
+        assert_eq!(assertion.claims["aud"], server.issuer());
+    }
 
     // The nonces are known now.
     server.clear_requests();
