@@ -12,6 +12,7 @@ mod third_party;
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
+use serde_json::Value;
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{
     Browser, Endpoint, Fault, Page, TestClient, TestServer, TestUser, TokenMint,
@@ -27,6 +28,8 @@ const SECRET: &str = "shop-secret-of-at-least-32-octets";
 enum Outcome {
     /// Signs the user in and accepts the userinfo response.
     Accepts,
+    /// Does the same, and requests nothing for the claim that the response has from another source.
+    AcceptsWithout(&'static str),
     /// Rejects the login with this code, without a userinfo request.
     Rejects(&'static str),
     /// Signs the user in and rejects the userinfo response.
@@ -113,6 +116,15 @@ impl World {
                 assert_eq!(page.url(), format!("{SHOP}/account"), "{module}");
                 assert!(self.is_signed_in(), "{module}");
             }
+            Outcome::AcceptsWithout(claim) => {
+                let expected = format!("alice alice@example.test, {claim} elsewhere");
+                assert_eq!(text, expected, "{module}");
+                assert!(self.is_signed_in(), "{module}");
+                assert_eq!(self.userinfo_requests(), 1, "{module}");
+                let requests = self.server.requests();
+                let other = requests.iter().find(|it| it.uri().path() == "/claims");
+                assert!(other.is_none(), "{module}: {other:?}");
+            }
             Outcome::RejectsUserInfo => {
                 assert!(text.starts_with("no userinfo: "), "{module}: {text}");
                 assert_eq!(self.userinfo_requests(), 1, "{module}");
@@ -176,7 +188,13 @@ async fn account(session: Session) -> (StatusCode, String) {
     match session.userinfo().await {
         Ok(info) => {
             let email = info.email().map(|email| email.address().to_owned());
-            let text = format!("{} {}", session.subject(), email.unwrap_or_default());
+            let mut text = format!("{} {}", session.subject(), email.unwrap_or_default());
+            if let Some(names) = info.get("_claim_names").and_then(Value::as_object) {
+                let names = names.keys().filter(|name| info.get(name).is_none());
+                for name in names {
+                    text += &format!(", {name} elsewhere");
+                }
+            }
             (StatusCode::OK, text)
         }
         Err(error) => (StatusCode::BAD_GATEWAY, format!("no userinfo: {error}")),

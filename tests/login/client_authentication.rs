@@ -1,17 +1,19 @@
 //! Client authentication of a login: assertions that are signed with a secret, by a remote service, or by another issuer.
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::body::Bytes;
+use axum::http::{Request, StatusCode};
 use axum::routing::get;
 use serde_json::{Value, json};
+use tower::{ServiceExt as _, service_fn};
 use tower_oauth::issuer::HmacAlgorithm;
 use tower_oauth::testing::{
     Browser, Endpoint, Fault, Page, RecordedRequest, TestClient, TestServer, TestSigningKey,
     TestUser,
 };
-use tower_oauth::{Algorithm, Client, ConfigError, CookieKey, LoginLayer, Session};
+use tower_oauth::{Algorithm, Client, ConfigError, CookieKey, LoginLayer, Session, SigningKey};
 
-use crate::support::der::decode;
+use crate::support::authorization_server::part;
 use crate::support::logs::Logs;
 use crate::support::shop::{self as pages, CALLBACK, ISSUER, SHOP};
 use crate::support::still_server;
@@ -79,8 +81,7 @@ fn assertion(request: &RecordedRequest) -> (Value, Value) {
     assert_eq!(request.header("authorization"), None);
     assert_eq!(request.parameter("client_secret"), None);
     let compact = request.parameter("client_assertion").unwrap();
-    let part = |at| serde_json::from_slice(&decode(compact.split('.').nth(at).unwrap())).unwrap();
-    (part(0), part(1))
+    (part(&compact, 0), part(&compact, 1))
 }
 
 /// RFC 7518 §3.2, OpenID Connect Core §9.
@@ -244,6 +245,60 @@ async fn an_assertion_is_not_sent_if_the_metadata_lists_neither_its_method_nor_i
     let server = server_with(TestClient::client_secret_jwt("shop", SECRET));
     server.fail(Endpoint::Metadata, Fault::without_member(ALGORITHMS));
     assert_eq!(attempt(&server, jwt()).await.0, StatusCode::OK, "no list");
+}
+
+/// Hostile: a server that the application also uses names the token endpoint of the honest one (RFC 10070 §5).
+#[tokio::test]
+async fn an_assertion_for_a_hostile_server_is_rejected_by_the_honest_one() {
+    const HOSTILE: &str = "https://hostile.example.test";
+    let key = SigningKey::from_pem(&rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let secret = "a secret of both servers, of 32 bytes";
+    for (registered, client) in [
+        (
+            TestClient::private_key_jwt("shop", key.public_jwk()),
+            Client::private_key_jwt("shop", key),
+        ),
+        (
+            TestClient::client_secret_jwt("shop", secret),
+            Client::client_secret_jwt("shop", secret),
+        ),
+    ] {
+        let honest = server_with(registered.clone());
+        let registered = registered.add_redirect_uri(CALLBACK).unwrap();
+        let hostile = still_server(HOSTILE)
+            .unwrap()
+            .add_client(registered.without_consent())
+            .add_user(TestUser::new("alice", "wonderland"));
+        let endpoint = Fault::member("token_endpoint", format!("{ISSUER}/token"));
+        hostile.fail(Endpoint::Metadata, endpoint);
+        let (to_honest, to_hostile) = (honest.back_channel(), hostile.back_channel());
+        let both = service_fn(move |request: Request<Bytes>| {
+            match request.uri().host() == Some("id.example.test") {
+                true => to_honest.clone().oneshot(request),
+                false => to_hostile.clone().oneshot(request),
+            }
+        });
+        let handle = hostile.authorization_server().with_back_channel(both);
+        let cookies = CookieKey::generate().unwrap();
+        let login = LoginLayer::new(&handle, client.clone(), CALLBACK, cookies).unwrap();
+        let home = get(async |session: Session| session.subject().to_owned());
+        let app = Router::new()
+            .route("/", home.layer(login.required()))
+            .layer(login);
+        let page = sign_in(&browser(&hostile, app)).await;
+        assert!(
+            page.status().is_server_error(),
+            "{client:?} {}",
+            page.text()
+        );
+        assert_eq!(hostile.count(Endpoint::Token), 0, "{client:?}");
+        let sent = token_requests(&honest);
+        assert_eq!(sent.len(), 1, "{client:?}");
+        assert_eq!(assertion(&sent[0]).1["aud"], HOSTILE, "{client:?}");
+        assert!(page.text().contains("client_refused"), "{}", page.text());
+        let (status, _) = attempt(&honest, client).await;
+        assert_eq!(status, StatusCode::OK);
+    }
 }
 
 /// Hostile: a server that publishes the endpoint of the other one as its own gets an assertion that is valid there.

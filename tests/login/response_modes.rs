@@ -9,6 +9,7 @@ use tower_oauth::LoginLayer;
 use tower_oauth::login::ResponseMode;
 use tower_oauth::testing::TestServer;
 
+use crate::support::authorization_server::claims;
 use crate::support::shop::*;
 
 const MODES: [ResponseMode; 4] = [
@@ -185,9 +186,6 @@ async fn a_response_in_another_mode_is_rejected_and_the_login_can_still_complete
 fn state_of(response: &str) -> String {
     match parameter(&format!("/?{response}"), "response") {
         None => parameter(&format!("/?{response}"), "state").unwrap(),
-        Some(jwt) => signed::claims_of(&jwt)["state"]
-            .as_str()
-            .unwrap()
-            .to_owned(),
+        Some(jwt) => claims(&jwt)["state"].as_str().unwrap().to_owned(),
     }
 }

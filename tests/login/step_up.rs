@@ -188,6 +188,32 @@ async fn an_answer_that_does_not_meet_the_policy_leaves_page_and_session_as_they
     }
 }
 
+/// RFC 6749 §4.1.2.1: the user cancels at the authorization server.
+#[tokio::test]
+async fn a_canceled_step_up_leaves_page_and_session_as_they_were() {
+    for mode in [Mode::Cookie, Mode::Store] {
+        let shop = shop(|login| mode.place(login));
+        let mut jar = Jar::default();
+        shop.sign_in("alice", &mut jar).await;
+        let session = jar.value(SESSION).to_owned();
+        let location = begin(&shop, &mut jar).await;
+        let state = parameter(&location, "state").unwrap();
+        let requests = shop.server.requests().len();
+        let canceled = format!("/auth/callback?error=access_denied&state={state}&iss={ISSUER}");
+        let answer = shop.send(Ask::page(&canceled).jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{answer:?}");
+        assert!(answer.text().contains("access_denied"), "{answer:?}");
+        assert_eq!(answer.clears(), jar.transactions(), "only the login ends");
+        assert_eq!(answer.sets(), [""; 0]);
+        assert_eq!(shop.server.requests().len(), requests);
+        jar.take(&answer);
+        assert_eq!(jar.value(SESSION), session);
+        assert_eq!(shop.greeting(&jar).await, "alice");
+        // The page starts another step-up.
+        begin(&shop, &mut jar).await;
+    }
+}
+
 #[tokio::test]
 async fn tokens_of_another_user_are_revoked() {
     let shop = shop(|login| login);

@@ -2,13 +2,12 @@
 
 use axum::Router;
 use axum::routing::get;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use serde_json::Value;
 use tower_oauth::testing::{DpopKey, Endpoint, TestClient, TestServer, TestUser};
 use tower_oauth::{Algorithm, LoginLayer, Session};
 
+use super::authorization_server::part;
 use super::shop::{Answer, Ask, ISSUER, Jar, Shop, client, login};
 use super::{logs, still_server};
 
@@ -21,13 +20,9 @@ pub struct Proof {
 
 impl Proof {
     pub fn read(proof: &str) -> Self {
-        let part = |index| {
-            let text = proof.split('.').nth(index).unwrap();
-            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
-        };
         Self {
-            header: part(0),
-            claims: part(1),
+            header: part(proof, 0),
+            claims: part(proof, 1),
         }
     }
 

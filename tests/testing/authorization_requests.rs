@@ -299,6 +299,11 @@ async fn only_a_valid_object_of_the_client_is_accepted_and_only_its_values_count
             false,
         ),
         (
+            "no start",
+            object(&key, typ, &json!({ "nbf": null })),
+            false,
+        ),
+        (
             "subject",
             object(&key, typ, &json!({ "sub": "shop" })),
             false,

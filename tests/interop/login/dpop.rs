@@ -9,7 +9,7 @@ use crate::provider::SECRET;
 /// The URL of the API.
 pub const API_URL: &str = "https://api.example/?page=2";
 
-/// Accepts proofs for the API, which requires nonces of its own.
+/// Accepts proofs for the API, which requires its nonces.
 pub fn proofs_for_the_api() -> Dpop {
     let dpop = Dpop::new("https://api.example").unwrap();
     dpop.with_nonces(DpopNonceKey::generate().unwrap())

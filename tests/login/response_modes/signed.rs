@@ -14,12 +14,6 @@ use super::{callback, code_of, response_of_alice, shop_in, shop_with};
 use crate::support::logs::Logs;
 use crate::support::shop::*;
 
-/// Returns the claims of a JWT.
-pub(super) fn claims_of(jwt: &str) -> Value {
-    let payload = jwt.split('.').nth(1).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
-}
-
 const EVIL: &str = "https://evil.example";
 
 /// Hostile: nothing of a response counts before all of its checks, and a rejected one does not use up the login.

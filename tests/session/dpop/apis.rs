@@ -9,12 +9,12 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use tower::ServiceExt as _;
 use tower_oauth::session::SessionError;
-use tower_oauth::testing::TestServer;
+use tower_oauth::testing::{Endpoint, TestServer};
 use tower_oauth::token::{Dpop, DpopNonceKey};
 use tower_oauth::{BearerLayer, Session, VerifiedToken};
 
 use crate::support::logs::Logs;
-use crate::support::proofs::{Proof, dpop_server, hash};
+use crate::support::proofs::{Proof, dpop_server, hash, proofs};
 use crate::support::refresh::shop;
 use crate::support::shop::{Ask, login};
 
@@ -131,6 +131,34 @@ async fn a_bearer_session_authorizes_requests_without_a_proof_and_learns_no_nonc
     );
     headers.insert("dpop-nonce", HeaderValue::from_static("n"));
     assert!(!session.note_response(&uri, StatusCode::UNAUTHORIZED, &headers));
+}
+
+/// RFC 9449 §9: the nonce of one server is not sent to another, also if both have one origin.
+#[tokio::test]
+async fn a_nonce_of_an_api_is_in_no_proof_for_the_authorization_server() {
+    let server = dpop_server(|client| client);
+    let session = session(&server, true).await;
+    let mut headers = HeaderMap::new();
+    let challenge = HeaderValue::from_static("DPoP error=\"use_dpop_nonce\"");
+    headers.insert(WWW_AUTHENTICATE, challenge);
+    headers.insert("dpop-nonce", HeaderValue::from_static("of-the-api"));
+    for url in [
+        format!("{API}/orders"),
+        format!("{}/orders", server.issuer()),
+        format!("{}/token", server.issuer()),
+    ] {
+        let uri: Uri = url.parse().unwrap();
+        assert!(session.note_response(&uri, StatusCode::UNAUTHORIZED, &headers));
+        let mut request = Request::get(&uri).body(()).unwrap();
+        session.authorize(&mut request).await.unwrap();
+        let proof = Proof::of(request.headers());
+        assert_eq!(proof.claim("nonce"), "of-the-api", "{url}");
+        server.clear_requests();
+        session.refresh().await.unwrap();
+        let sent = proofs(&server, Endpoint::Token);
+        assert_eq!(sent.len(), 1, "{url}");
+        assert!(sent[0].claims.get("nonce").is_none(), "{url}");
+    }
 }
 
 #[tokio::test]
