@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -12,18 +10,12 @@ use tower_oauth::login::{FlowErrorKind, PushedRequests, ResponseMode};
 use tower_oauth::testing::{
     ClientAuthentication, Endpoint, Fault, Gate, RecordedRequest, TestClient, TestServer,
 };
-use tower_oauth::{Client, CookieKey, LoginLayer, SigningKey};
+use tower_oauth::{Client, CookieKey, LoginLayer};
 
+use crate::support::authorization_server::part;
+use crate::support::keys::ed25519 as key;
 use crate::support::logs::Logs;
 use crate::support::shop::*;
-
-const PEM: &str = "-----BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
------END PRIVATE KEY-----";
-
-fn key() -> SigningKey {
-    SigningKey::from_pem(PEM).unwrap().with_key_id("2027-01")
-}
 
 fn signing_client() -> TestClient {
     client().add_request_key(key().public_jwk())
@@ -62,12 +54,7 @@ fn query_names(location: &str) -> Vec<String> {
 
 /// Decodes header and claims of a JWT.
 fn decoded(jwt: &str) -> (Value, Value) {
-    let parts: Vec<Value> = jwt
-        .split('.')
-        .take(2)
-        .map(|part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap())
-        .collect();
-    (parts[0].clone(), parts[1].clone())
+    (part(jwt, 0), part(jwt, 1))
 }
 
 /// RFC 9126 §2.1, §4, FAPI 2.0 §5.3.3.2.

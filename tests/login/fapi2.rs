@@ -14,12 +14,8 @@ use tower_oauth::{
     Algorithm, AuthorizationServer, Client, ConfigError, CookieKey, LoginLayer, Session, SigningKey,
 };
 
+use crate::support::keys::ed25519 as key;
 use crate::support::shop::*;
-
-/// `openssl genpkey -algorithm ed25519`
-const ED25519: &str = "-----BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
------END PRIVATE KEY-----";
 
 /// `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384`
 const P384: &str = "-----BEGIN PRIVATE KEY-----
@@ -28,12 +24,6 @@ MIG2AgEAMBAGByqGSM49AgEGBSuBBAAiBIGeMIGbAgEBBDA2dp5ut8kwSPvuaXyR
 0VUM8Xml3MMAs3MoLpi4ZV9NuUH1N9fPTEFJHUrq8Y8W7nqdzx4TlaRJpANaOwTu
 2uqyU0JBOI/tk7oyEQjKHGGgMve7HSRMG7/o6KPon/l2/bE92Gfbnqc=
 -----END PRIVATE KEY-----";
-
-fn key() -> SigningKey {
-    SigningKey::from_pem(ED25519)
-        .unwrap()
-        .with_key_id("2027-01")
-}
 
 fn es384() -> SigningKey {
     SigningKey::from_pem(P384).unwrap()

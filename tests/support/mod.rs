@@ -9,6 +9,7 @@ pub mod authorization_server;
 pub mod challenge;
 pub mod der;
 pub mod dpop;
+pub mod keys;
 pub mod logs;
 pub mod modes;
 pub mod nodes;

@@ -8,14 +8,10 @@ use tower_oauth::testing::{Endpoint, TestClient};
 use tower_oauth::{Client, CookieKey, LoginLayer, Session, SigningKey};
 
 use crate::support::authorization_server::*;
+use crate::support::keys::ED25519_PEM;
 
 const APP: &str = "https://app.example.test";
 const APP_CALLBACK: &str = "https://app.example.test/auth/callback";
-
-/// `openssl genpkey -algorithm ed25519`
-const PEM: &str = "-----BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
------END PRIVATE KEY-----";
 
 #[tokio::test]
 async fn its_metadata_lists_what_the_profile_permits() {
@@ -81,7 +77,7 @@ async fn it_requires_a_proof_with_an_assertion() {
         (true, StatusCode::OK),
         (false, StatusCode::INTERNAL_SERVER_ERROR),
     ] {
-        let key = SigningKey::from_pem(PEM).unwrap();
+        let key = SigningKey::from_pem(ED25519_PEM).unwrap();
         let client = TestClient::private_key_jwt("app", key.public_jwk()).without_consent();
         let server = server().with_fapi2();
         let server = server.add_client(client.add_redirect_uri(APP_CALLBACK).unwrap());

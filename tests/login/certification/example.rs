@@ -26,6 +26,7 @@ mod bare_client;
 mod fapi2;
 mod variables;
 
+use crate::support::keys::ED25519_PEM;
 use configuration::Configuration;
 
 const BASE: &str = "http://127.0.0.1:3000";
@@ -132,8 +133,10 @@ impl World {
 #[tokio::test]
 async fn the_example_signs_in_and_requests_userinfo() {
     let key = std::env::temp_dir().join(format!("certification-{}.pem", std::process::id()));
-    std::fs::write(&key, PEM).unwrap();
-    let signing = SigningKey::from_pem(PEM).unwrap().with_key_id("mine");
+    std::fs::write(&key, ED25519_PEM).unwrap();
+    let signing = SigningKey::from_pem(ED25519_PEM)
+        .unwrap()
+        .with_key_id("mine");
     let assertion = TestClient::private_key_jwt("certified", signing.public_jwk());
     let key = key.to_str().unwrap();
     let signed = [("CLIENT_KEY", key), ("CLIENT_KEY_ID", "mine")];
@@ -267,11 +270,6 @@ async fn the_example_signs_in_and_requests_userinfo() {
     }
     std::fs::remove_file(key).unwrap();
 }
-
-/// `openssl genpkey -algorithm ed25519`
-const PEM: &str = "-----BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
------END PRIVATE KEY-----";
 
 #[tokio::test]
 async fn the_example_refreshes_and_signs_out() {

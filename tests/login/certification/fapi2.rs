@@ -6,20 +6,12 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer};
-use tower_oauth::{Algorithm, Client, CookieKey, LoginLayer, SigningKey};
+use tower_oauth::{Algorithm, Client, CookieKey, LoginLayer};
 
 use super::Outcome::{Accepts, Rejects};
 use super::{Module, Setting, World, alice, app, id_token};
+use crate::support::keys::ed25519 as key;
 use crate::support::shop::{CALLBACK, ISSUER, SHOP};
-
-/// `openssl genpkey -algorithm ed25519`
-const PEM: &str = "-----BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
------END PRIVATE KEY-----";
-
-fn key() -> SigningKey {
-    SigningKey::from_pem(PEM).unwrap().with_key_id("2027-01")
-}
 
 fn security_profile(login: LoginLayer) -> LoginLayer {
     login.with_fapi2_security_profile().unwrap()

@@ -11,6 +11,7 @@ use tower_oauth::login::ResponseMode;
 use tower_oauth::testing::{Endpoint, Fault, TestSigningKey, TokenMint};
 
 use super::{callback, code_of, response_of_alice, shop_in, shop_with};
+use crate::support::api::settle;
 use crate::support::logs::Logs;
 use crate::support::shop::*;
 
@@ -342,13 +343,6 @@ async fn a_key_that_was_replaced_under_its_id_is_found_in_the_background() {
         let answer = callback(&shop, &jar, &response, mode).await;
         assert_eq!(answer.location(), "/notes", "{mode:?}: {answer:?}");
         assert_eq!(shop.server.count(Endpoint::KeySet), 2, "{mode:?}");
-    }
-}
-
-/// Lets the tasks in the background complete.
-async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
     }
 }
 

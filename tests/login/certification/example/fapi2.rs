@@ -12,8 +12,9 @@ use tower::ServiceExt as _;
 use tower_oauth::SigningKey;
 use tower_oauth::testing::{Endpoint, ManualClock, TestClient, TestServer, TestUser};
 
+use super::application;
 use super::configuration::Configuration;
-use super::{PEM, application};
+use crate::support::keys::ED25519_PEM;
 
 #[allow(dead_code)]
 #[path = "../../../../examples/mtls/certificates.rs"]
@@ -61,14 +62,14 @@ impl FapiWorld {
             ("ISSUER", issuer.clone()),
             ("CLIENT_ID", "certified".to_owned()),
             ("CLIENT_AUTH", method.to_owned()),
-            ("CLIENT_KEY", write("key.pem", PEM)),
+            ("CLIENT_KEY", write("key.pem", ED25519_PEM)),
             ("PROFILE", profile.to_owned()),
             ("ID_TOKEN_ALG", "PS256".to_owned()),
             ("SCOPES", "openid".to_owned()),
             ("BASE", BASE.to_owned()),
             ("CA", write("ca.pem", &authority.0.pem())),
         ];
-        let public = SigningKey::from_pem(PEM).unwrap().public_jwk();
+        let public = SigningKey::from_pem(ED25519_PEM).unwrap().public_jwk();
         let client = match method {
             "mtls" => {
                 let key = write("client.key", &ours.key.serialize_pem());

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use tower_oauth::Algorithm;
 
-use super::PEM;
 use super::configuration::Configuration;
+use crate::support::keys::ED25519_PEM;
 
 /// Reads these variables beside those that are required.
 fn read(variables: &[(&str, &str)]) -> Result<Configuration, Box<dyn Error>> {
@@ -49,7 +49,7 @@ fn a_wrong_variable_is_named() {
 fn a_wrong_variable_of_the_client_key_is_named() {
     let folder = std::env::temp_dir();
     let file = folder.join(format!("certification-key-{}.pem", std::process::id()));
-    std::fs::write(&file, PEM).unwrap();
+    std::fs::write(&file, ED25519_PEM).unwrap();
     let file = file.to_str().unwrap();
     for (key, algorithm, named) in [
         ("", "", "CLIENT_KEY"),
@@ -80,7 +80,7 @@ fn ed25519_and_eddsa_are_one_algorithm() {
 fn unsigned_responses_are_an_error_with_message_signing() {
     let folder = std::env::temp_dir();
     let file = folder.join(format!("certification-mode-{}.pem", std::process::id()));
-    std::fs::write(&file, PEM).unwrap();
+    std::fs::write(&file, ED25519_PEM).unwrap();
     let file = file.to_str().unwrap();
     for (profile, mode, is_error) in [
         ("fapi2_message_signing", "query", true),
