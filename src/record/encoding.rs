@@ -69,9 +69,9 @@ impl SessionRecord {
                 refresh_token: reader.optional()?.map(RefreshToken::new),
                 refresh_token_expires_at: reader.optional_number()?,
                 id_token: reader.optional()?.map(IdToken::new),
-                proof_key: match reader.flag()? {
-                    true => Some(ProofKey::from_scalar(reader.array()?)?),
-                    false => None,
+                proof_key: match reader.optional_array()? {
+                    Some(scalar) => Some(ProofKey::from_scalar(scalar)?),
+                    None => None,
                 },
                 authorization_details: match reader.optional()? {
                     Some(details) => AuthorizationDetails::from_json(details)?,
@@ -145,7 +145,7 @@ impl Writer {
         }
     }
 
-    fn optional_array<const N: usize>(self, value: Option<&[u8; N]>) -> Self {
+    pub(crate) fn optional_array<const N: usize>(self, value: Option<&[u8; N]>) -> Self {
         match value {
             Some(value) => self.flag(true).raw(value),
             None => self.flag(false),
@@ -226,6 +226,13 @@ impl<'a> Reader<'a> {
     pub(crate) fn optional_number(&mut self) -> Option<Option<i64>> {
         match self.flag()? {
             true => self.number().map(Some),
+            false => Some(None),
+        }
+    }
+
+    pub(crate) fn optional_array<const N: usize>(&mut self) -> Option<Option<[u8; N]>> {
+        match self.flag()? {
+            true => self.array().map(Some),
             false => Some(None),
         }
     }

@@ -49,9 +49,7 @@ impl SessionRecord {
     /// Returns this record, which was saved without the tokens for further resources because it was too large, with those
     /// of `other`. `None` if `other` is not the same state of the session, or has none either.
     pub(crate) fn completed_by(&self, other: &Self) -> Option<Self> {
-        let is_same = self.id == other.id && self.generation == other.generation;
-        let lacks = self.tokens.resource_tokens.is_empty() && other.has_resource_tokens();
-        (is_same && lacks).then(|| {
+        self.lacks_tokens_of(other).then(|| {
             let mut completed = self.clone();
             completed
                 .tokens
@@ -59,6 +57,12 @@ impl SessionRecord {
                 .clone_from(&other.tokens.resource_tokens);
             completed
         })
+    }
+
+    /// Returns whether `other` is the same state of the session, and only `other` has the tokens for further resources.
+    pub(crate) fn lacks_tokens_of(&self, other: &Self) -> bool {
+        let is_same = self.id == other.id && self.generation == other.generation;
+        is_same && !self.has_resource_tokens() && other.has_resource_tokens()
     }
 
     pub(crate) fn has_resource_tokens(&self) -> bool {

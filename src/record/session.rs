@@ -189,7 +189,7 @@ impl SessionRecord {
     /// Merges two records of the same session: the newer tokens and the newer application data. Of equally old records
     /// one may lack the tokens for further resources.
     pub(crate) fn merged(&self, other: &Self) -> Self {
-        let is_complete = !self.tokens.resource_tokens.is_empty();
+        let is_complete = self.has_resource_tokens();
         let tokens = if other.generation > self.generation
             || (other.generation == self.generation && !is_complete)
         {

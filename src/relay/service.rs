@@ -90,7 +90,7 @@ impl Settings {
         let outer = outer.split('?').next().unwrap_or_default();
         let relayed = self.target.relayed_url(&uri, outer, parts.uri.path());
         let handshake = WebSocketHandshake::take(&mut parts).map_err(refusal::invalid_handshake)?;
-        let token = session.with_valid_token(self.resource.as_deref()).await;
+        let token = session.valid_token(self.resource.as_deref()).await;
         let token =
             token.map_err(|error| refusal::token_unavailable(&error, &context, &parts.headers))?;
 

@@ -51,8 +51,8 @@ impl Session {
     ///
     /// # Not checked
     ///
-    /// Whether the access token is meant for this API: one that is not gives an API of another party access to the
-    /// right one.
+    /// Whether the access token is meant for this API. A third-party API that receives a token for another API can use it
+    /// there.
     ///
     /// [RFC 9449 §7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
     pub async fn authorize<B>(&self, request: &mut Request<B>) -> Result<(), SessionError> {
@@ -81,7 +81,7 @@ impl Session {
         // Not across the `await`: the body need not be `Sync`.
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let uri = url_for_token(&uri).ok_or(SessionError::UnusableUri)?;
-        let token = self.with_valid_token(resource).await?;
+        let token = self.valid_token(resource).await?;
         let credentials = self.credentials(&token, &method, &uri)?;
         credentials.apply(request.headers_mut());
         Ok(())

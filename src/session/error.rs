@@ -29,9 +29,9 @@ pub enum SessionError {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The access token has expired and the authorization server rejected the client, because its credentials
-    /// are wrong or its registration has changed, or the resource that the token is for (`invalid_target`). The session is kept and works again once that is corrected.
-    /// To the user this is a server error (502).
+    /// The access token has expired, and the authorization server rejected the client, because its credentials
+    /// are wrong or its registration has changed, or the resource that the token is for (`invalid_target`). The
+    /// session is kept and works again once that is corrected. To the user this is a server error (502).
     #[error("the authorization server rejected the client or the resource: {error}")]
     Refused {
         /// The error response of the authorization server, for the log.

@@ -167,7 +167,7 @@ impl Session {
     ///   for each call, and otherwise in the process that ended it.
     /// - All others: try again later. The session is kept.
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
-        self.with_valid_token(None).await?.sendable()
+        self.valid_token(None).await?.sendable()
     }
 
     /// Returns an access token for another [resource](crate::LoginLayer::add_resource) that is valid now ([RFC 8707 §2.2]).
@@ -189,7 +189,7 @@ impl Session {
     ///
     /// [RFC 8707 §2.2]: https://www.rfc-editor.org/rfc/rfc8707#section-2.2
     pub async fn access_token_for(&self, resource: &str) -> Result<AccessToken, SessionError> {
-        self.with_valid_token(Some(resource)).await?.sendable()
+        self.valid_token(Some(resource)).await?.sendable()
     }
 
     /// Returns the scopes of the access token for a [resource](Self::access_token_for), or `None` if the session has no
@@ -207,35 +207,37 @@ impl Session {
     }
 
     /// Returns an access token that is valid now: for a configured resource, or that of the session.
-    pub(crate) async fn with_valid_token(
+    pub(crate) async fn valid_token(
         &self,
         resource: Option<&str>,
     ) -> Result<ValidToken, SessionError> {
-        let flow = self.0.manager.flow();
-        let known = match resource {
-            None => None,
-            Some(resource) => match flow.find_resource(resource) {
-                Some(known) => Some(known).filter(|_| !self.0.manager.is_main_resource(resource)),
-                None => {
-                    let configured = flow.resources().iter().map(ToString::to_string);
-                    return Err(SessionError::UnknownResource {
-                        resource: resource.to_owned(),
-                        configured: configured.collect(),
-                    });
-                }
-            },
+        let Some(resource) = resource else {
+            return self.valid_token_of(None).await;
         };
-        self.valid_token(known).await
+        let manager = &self.0.manager;
+        let Some(known) = manager.flow().find_resource(resource) else {
+            let configured = manager.flow().resources().iter();
+            return Err(SessionError::UnknownResource {
+                resource: resource.to_owned(),
+                configured: configured.map(ToString::to_string).collect(),
+            });
+        };
+        let further = Some(known).filter(|_| !manager.is_main_resource(resource));
+        self.valid_token_of(further).await
     }
 
-    async fn valid_token(&self, resource: Option<&Arc<str>>) -> Result<ValidToken, SessionError> {
+    /// Returns an access token that is valid now: for a further resource, or that of the session.
+    async fn valid_token_of(
+        &self,
+        resource: Option<&Arc<str>>,
+    ) -> Result<ValidToken, SessionError> {
         self.note_read();
         let manager = &self.0.manager;
         let now = manager.time();
         self.adopt(manager.newest(&self.current(), &now).await?);
         self.refresh_proactively(&now);
         if resource.is_some() {
-            self.start_refresh(resource, &now);
+            self.start_refresh(&mut self.0.proactive_refresh.lock(), resource, &now);
         }
         let loaded = self.current();
         let name = resource.map(|resource| &**resource);
@@ -282,7 +284,7 @@ impl Session {
     ///
     /// [OpenID Connect Core §5.3]: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
     pub async fn userinfo(&self) -> Result<UserInfo, SessionError> {
-        let token = self.with_valid_token(None).await?;
+        let token = self.valid_token(None).await?;
         let flow = self.0.manager.flow();
         let tokens = token.record.tokens();
         Ok(flow.userinfo(tokens, self.subject()).await?)
@@ -339,13 +341,16 @@ impl Session {
         {
             self.adopt(newest);
         }
-        drop(proactive_refresh);
-        self.start_refresh(None, now);
+        self.start_refresh(&mut proactive_refresh, None, now);
     }
 
     /// Starts a refresh if one is due, unless this request waits for another one.
-    fn start_refresh(&self, resource: Option<&Arc<str>>, now: &SessionTime) {
-        let mut proactive_refresh = self.0.proactive_refresh.lock();
+    fn start_refresh(
+        &self,
+        proactive_refresh: &mut Option<RefreshWaiter>,
+        resource: Option<&Arc<str>>,
+        now: &SessionTime,
+    ) {
         if proactive_refresh.is_none() {
             let manager = &self.0.manager;
             *proactive_refresh = manager.refresh_proactively(&self.current(), resource, now);
@@ -370,7 +375,7 @@ impl Session {
     fn adopt(&self, newest: LoadedSession) {
         let mut current = self.0.current.lock();
         let (new, old) = (newest.record(), current.record());
-        if new.generation() > old.generation() || old.completed_by(new).is_some() {
+        if new.generation() > old.generation() || old.lacks_tokens_of(new) {
             *current = newest;
         }
     }

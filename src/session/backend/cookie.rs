@@ -139,10 +139,10 @@ pub(super) fn max_app_data(record: &SessionRecord, bytes: usize) -> usize {
 
 fn with_latest(manager: &SessionManager, loaded: LoadedSession) -> LoadedSession {
     let latest = &manager.local.latest;
-    let loaded = match latest.of(loaded.record()) {
-        Some(newer) => loaded.with_record(newer),
-        None => loaded,
-    };
+    // Such a record lacks no tokens.
+    if let Some(newer) = latest.of(loaded.record()) {
+        return loaded.with_record(newer);
+    }
     if manager.flow.resources().is_empty() {
         return loaded;
     }

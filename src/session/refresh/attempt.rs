@@ -198,19 +198,22 @@ impl SessionManager {
                 events::refresh_tokens_rejected(&error);
                 self.end_after_refresh(loaded).await
             }
-            RefreshFailure::Misconfigured(error) if error.is_about_resource() => {
-                Refresh::Misconfigured.count();
-                events::resource_refused(&error);
-                let retry_after = Duration::ZERO;
-                let failure = SessionError::Refused { error, retry_after };
-                // The other tokens of the session can be refreshed.
-                self.back_off(record, self.resource_of(mode), failure)
-            }
             RefreshFailure::Misconfigured(error) => {
                 Refresh::Misconfigured.count();
-                events::refresh_misconfigured(&error);
+                let resource = match error.is_about_resource() {
+                    // The other tokens of the session can be refreshed.
+                    true => {
+                        events::resource_refused(&error);
+                        self.resource_of(mode)
+                    }
+                    false => {
+                        events::refresh_misconfigured(&error);
+                        None
+                    }
+                };
                 let retry_after = Duration::ZERO;
-                self.back_off(record, None, SessionError::Refused { error, retry_after })
+                let failure = SessionError::Refused { error, retry_after };
+                self.back_off(record, resource, failure)
             }
             RefreshFailure::Unexplained(error) if self.confirms_rejection(record) => {
                 self.refresh_token_rejected(loaded, &error).await
@@ -241,7 +244,7 @@ impl SessionManager {
     fn back_off(
         &self,
         record: &SessionRecord,
-        resource: Option<&str>,
+        resource: Option<&Arc<str>>,
         failure: SessionError,
     ) -> RefreshResult {
         let (now, refreshes) = (self.flow.clock().monotonic(), &self.local.refreshes);

@@ -113,9 +113,8 @@ impl SessionManager {
     }
 
     /// Returns the resource that a refresh requests a token for.
-    fn resource_of<'a>(&'a self, mode: &'a RefreshMode) -> Option<&'a str> {
-        let resource = mode.resource().map(|resource| &**resource);
-        resource.or_else(|| self.flow.main_resource().map(|main| &**main))
+    fn resource_of<'a>(&'a self, mode: &'a RefreshMode) -> Option<&'a Arc<str>> {
+        mode.resource().or_else(|| self.flow.main_resource())
     }
 
     /// Waits for at most `limit` until no refresh is in progress in this process. Reports whether that was

@@ -61,7 +61,7 @@ impl Refreshes {
     pub(in crate::session) fn active_failure(
         &self,
         id: &SessionId,
-        resource: Option<&str>,
+        resource: Option<&Arc<str>>,
         now: Duration,
     ) -> Option<SessionError> {
         let failures = self.failed.read();
@@ -74,7 +74,7 @@ impl Refreshes {
     pub(in crate::session) fn record_failure(
         &self,
         id: &SessionId,
-        resource: Option<&str>,
+        resource: Option<&Arc<str>>,
         error: SessionError,
         now: Duration,
         random: Random,
@@ -96,7 +96,7 @@ impl Refreshes {
     pub(in crate::session) fn record_success(
         &self,
         id: &SessionId,
-        resource: Option<&str>,
+        resource: Option<&Arc<str>>,
         now: Duration,
     ) {
         let mut failed = self.failed.write();
@@ -131,8 +131,8 @@ impl Refreshes {
     }
 }
 
-fn key(id: &SessionId, resource: Option<&str>) -> FailureKey {
-    (*id, resource.map(Arc::from))
+fn key(id: &SessionId, resource: Option<&Arc<str>>) -> FailureKey {
+    (*id, resource.cloned())
 }
 
 /// Returns 1, 2, 4 … 60 seconds, each shortened by up to a quarter: after an outage the sessions do not retry
