@@ -107,7 +107,7 @@ impl PageDigest {
         Self(bytes)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8; 4] {
         &self.0
     }
 

@@ -1,6 +1,7 @@
 //! The request extension by which [`RequiredLayer`](super::RequiredLayer), extractors and relays find
 //! the login layer around them.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -244,6 +245,11 @@ impl LoginContext {
         settings.login_required(kind, headers, continue_at)
     }
 
+    /// Returns whether users cannot sign in, because of another layer around the service.
+    pub(super) fn has_conflict(&self) -> bool {
+        self.layer.conflict.get().is_some()
+    }
+
     /// Returns the response to a navigation that leads to a login, if users cannot sign in.
     pub(super) fn conflict_response(&self, kind: RequestKind) -> Option<LayerResponse> {
         let conflict = self.layer.conflict.get();
@@ -264,7 +270,7 @@ impl LoginContext {
 }
 
 /// Describes for the log what a session does not meet.
-fn reason_of(session: &Session, unmet: &UnmetBySession) -> String {
+pub(super) fn reason_of(session: &Session, unmet: &dyn fmt::Display) -> String {
     format!("session {}: {unmet}", session.id().log_prefix())
 }
 

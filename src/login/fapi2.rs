@@ -1,7 +1,7 @@
 //! The FAPI 2.0 profiles for relying parties.
 
 use http::StatusCode;
-use http::header::{HeaderMap, REFERER};
+use http::header::HeaderMap;
 
 use super::layer::LoginLayer;
 use super::navigation::{self, FieldValue, SEC_FETCH_SITE};
@@ -10,7 +10,6 @@ use super::response::{self, LayerResponse};
 use super::settings::Settings;
 use crate::ConfigError;
 use crate::crypto::SigningKey;
-use crate::flow::FlowError;
 
 impl LoginLayer {
     /// Signs users in only as the [FAPI 2.0 Security Profile] of the OpenID Foundation requires of clients, §5.2 to §5.4:
@@ -22,7 +21,7 @@ impl LoginLayer {
     /// | access tokens are sender-constrained | [`with_dpop`](Self::with_dpop) is set, unless the client has a certificate |
     /// | every JWT has the algorithm PS256, ES256 or EdDSA | ID tokens, logout tokens, userinfo, signed responses, assertions, signed requests and proofs; of a list that was configured, the others are removed |
     /// | authorization responses have `iss`, or are signed | the metadata must say so |
-    /// | PKCE with S256, which the metadata list | always used |
+    /// | PKCE with S256, which the metadata lists | always used |
     /// | `nonce` has at most 64 characters | always so |
     /// | metadata, endpoints and keys are discovered, over https | the [`AuthorizationServer`](crate::AuthorizationServer) and the redirect URI are checked |
     /// | `iat` and `nbf` are at most 60 seconds in the future | [`with_leeway`](Self::with_leeway) is limited |
@@ -31,7 +30,7 @@ impl LoginLayer {
     /// Settings apply in any order. One that contradicts the profile and follows it is an error of its own method, or else of
     /// [`ready`](Self::ready) and of each login, which is then 500.
     ///
-    /// [`ready`](Self::ready) and logins also fail if the metadata do not fit. The error names the member, its value and what
+    /// [`ready`](Self::ready) and logins also fail if the metadata does not fit. The error names the member, its value and what
     /// is required.
     ///
     /// ```
@@ -81,19 +80,6 @@ impl LoginLayer {
 }
 
 impl Settings {
-    /// Checks the settings that depend on each other, in whatever order they were made.
-    pub(super) fn check(&self) -> Result<(), FlowError> {
-        self.manager.check_settings()?;
-        if self.third_party_login && self.flow().is_fapi2() {
-            // FAPI 2.0 §5.3.3.1: the start of a login is protected against cross-site request forgery.
-            return Err(FlowError::excluded_by_fapi2(
-                "the FAPI 2.0 Security Profile excludes logins that other sites start: remove \
-                 `LoginLayer::with_third_party_login`",
-            ));
-        }
-        Ok(())
-    }
-
     /// Returns whether this request may start a login. With a FAPI 2.0 profile, it must come from a page of this
     /// application or from the user, as the browser says: the start of a login is protected against cross-site request
     /// forgery (FAPI 2.0 §5.3.3.1). A browser without fetch metadata names the page in `Referer`.
@@ -101,12 +87,7 @@ impl Settings {
         !self.flow().is_fapi2()
             || match navigation::single(headers, &SEC_FETCH_SITE) {
                 FieldValue::One("same-origin" | "none") => true,
-                FieldValue::Absent => match navigation::single(headers, &REFERER) {
-                    FieldValue::One(page) => page
-                        .strip_prefix(self.origin.as_str())
-                        .is_some_and(|path| path.starts_with('/')),
-                    FieldValue::Absent | FieldValue::Ambiguous => false,
-                },
+                FieldValue::Absent => self.referring_path(headers).is_some(),
                 FieldValue::One(_) | FieldValue::Ambiguous => false,
             }
     }

@@ -43,8 +43,7 @@ impl LoginLayer {
     /// [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
     #[must_use]
     pub fn with_dpop(self) -> Self {
-        let flow = Flow::clone(self.settings.flow()).with_dpop();
-        self.with_session_manager(|manager| manager.with_flow(Arc::new(flow)))
+        self.change_flow(Flow::with_dpop)
     }
 
     /// Adds a parameter to every authorization request, such as `audience` or `access_type`.
@@ -55,7 +54,7 @@ impl LoginLayer {
     /// | parameter | value | checked |
     /// | --- | --- | --- |
     /// | `max_age` | seconds since the user authenticated; the smaller one counts | `auth_time` of the ID token must be there and fit |
-    /// | `acr_values` | words separated by spaces; a link or a step-up can select some of them | `acr` of the ID token must be one of them |
+    /// | `acr_values` | values separated by spaces; a link or a step-up can select some of them | `acr` of the ID token must be one of them |
     /// | `prompt` | `login`, `consent` or `select_account`; a link can add to them | no: the user could remove the parameter. `max_age` of 0 is `login` with a check |
     ///
     /// Many authorization servers require `consent` before they issue a refresh token (OpenID Connect
@@ -78,8 +77,8 @@ impl LoginLayer {
     /// fragment, at most 8.
     ///
     /// The access token of a session is for the resource that was added first, and
-    /// [`Session::access_token_for`](crate::Session::access_token_for) returns tokens for the others. Each API can so be
-    /// sent a token that no other accepts. The tokens for the others need a refresh token.
+    /// [`Session::access_token_for`](crate::Session::access_token_for) returns tokens for the others. So each API can be
+    /// sent a token that no other API accepts. The tokens for the others need a refresh token.
     ///
     /// Many authorization servers know another parameter instead, such as `audience`, or derive the audience from scopes.
     ///
@@ -266,8 +265,7 @@ impl LoginLayer {
     /// Default: 5 minutes.
     #[must_use]
     pub fn with_default_token_lifetime(self, lifetime: Duration) -> Self {
-        let flow = Flow::clone(self.settings.flow()).with_default_token_lifetime(lifetime);
-        self.with_session_manager(|manager| manager.with_flow(Arc::new(flow)))
+        self.change_flow(|flow| flow.with_default_token_lifetime(lifetime))
     }
 
     /// Sets the maximum time between the start of a login and its callback. Default: 10 minutes.
@@ -362,8 +360,14 @@ impl LoginLayer {
         let flow = change(Flow::clone(self.settings.flow()))?;
         // Another setting may have to comply with the profile, too.
         flow.check_fapi2()?;
-        let flow = Arc::new(flow);
-        Ok(self.with_session_manager(|manager| manager.with_flow(flow)))
+        Ok(self.change_flow(|_| flow))
+    }
+
+    /// For settings that every flow can have. Those that contradict the FAPI 2.0 profile are errors of
+    /// [`ready`](Self::ready).
+    pub(super) fn change_flow(self, change: impl FnOnce(Flow) -> Flow) -> Self {
+        let flow = Arc::new(change(Flow::clone(self.settings.flow())));
+        self.with_session_manager(|manager| manager.with_flow(flow))
     }
 }
 

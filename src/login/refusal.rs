@@ -50,6 +50,11 @@ impl LoginRefusal {
         refusal
     }
 
+    pub(super) const fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
     pub(super) fn because(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
         self.reason = Some(reason.into());
         self
@@ -81,26 +86,18 @@ pub(super) const WEAK_AUTHENTICATION: LoginRefusal = LoginRefusal::new(
 );
 
 /// The response to a form or program if the user can authenticate again.
-pub(super) const STEP_UP: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale(
+pub(super) const STEP_UP: LoginRefusal = LoginRefusal::stale(
         AUTHENTICATION_TOO_WEAK,
         "This page requires a more recent or a stronger sign-in. Nothing was changed. Please confirm your sign-in and \
-         submit the form again.",
-    );
-    refusal.status = StatusCode::UNAUTHORIZED;
-    refusal
-};
+         submit the form again.",)
+.with_status(StatusCode::UNAUTHORIZED);
 
 /// The rejection of another user at the end of a step-up. The session of the browser is kept.
-const OTHER_USER: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale(
+const OTHER_USER: LoginRefusal = LoginRefusal::stale(
         "step_up_other_user",
         "You confirmed your sign-in as another user. Nothing was changed: you are still signed in here as before. To \
-         switch users, please sign in again.",
-    );
-    refusal.status = StatusCode::FORBIDDEN;
-    refusal
-};
+         switch users, please sign in again.",)
+.with_status(StatusCode::FORBIDDEN);
 
 /// A policy with a condition on claims of another type.
 pub(super) const UNCHECKED_POLICY: LoginRefusal = LoginRefusal::new(
@@ -110,15 +107,11 @@ pub(super) const UNCHECKED_POLICY: LoginRefusal = LoginRefusal::new(
 );
 
 /// The response to a form of a user who is not signed in.
-pub(super) const SIGNED_OUT: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale(
+pub(super) const SIGNED_OUT: LoginRefusal = LoginRefusal::stale(
         "login_required",
         "You are not signed in, or your session has ended. Nothing was changed. Please sign in and submit \
-         the form again.",
-    );
-    refusal.status = StatusCode::UNAUTHORIZED;
-    refusal
-};
+         the form again.",)
+.with_status(StatusCode::UNAUTHORIZED);
 
 impl From<&FlowError> for LoginRefusal {
     fn from(error: &FlowError) -> Self {
@@ -245,19 +238,16 @@ const LOGGED_OUT: LoginRefusal = LoginRefusal::stale(
     "You were signed out during sign-in. Please sign in again.",
 );
 
-const EXPIRED: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale("session_expired_at_sign_in", INVALID_RESPONSE);
-    refusal.status = StatusCode::BAD_GATEWAY;
-    refusal
-};
+const EXPIRED: LoginRefusal = LoginRefusal::stale("session_expired_at_sign_in", INVALID_RESPONSE)
+    .with_status(StatusCode::BAD_GATEWAY);
 
 /// The transaction cookie is kept, so reloading the callback completes the login later.
 fn busy() -> LoginRefusal {
-    let mut refusal = LoginRefusal::stale("login_busy", BUSY).because(
+    let refusal = LoginRefusal::stale("login_busy", BUSY);
+    let mut refusal = refusal.with_status(StatusCode::SERVICE_UNAVAILABLE).because(
         "64 token requests of callbacks are in progress and none finished in time: the token endpoint is slow, \
          or callbacks with forged codes arrive; a rate limit on the callback route helps against those",
     );
-    refusal.status = StatusCode::SERVICE_UNAVAILABLE;
     refusal.retry_after = Some(RETRY_AFTER);
     refusal
 }

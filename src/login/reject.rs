@@ -1,14 +1,10 @@
 //! Rejections: error pages, problem documents, and the way to the login.
 
-#[cfg(feature = "relay")]
-use http::header::REFERER;
 use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::events;
-#[cfg(feature = "relay")]
-use super::navigation::FieldValue;
 use super::navigation::{self, RequestKind};
 use super::pages::{self, ErrorPage};
 use super::refusal::{CROSS_SITE, LoginRefusal, SIGNED_OUT};
@@ -195,11 +191,7 @@ impl Settings {
     /// Returns the page of this application that has the link which was followed, if it can be returned to.
     #[cfg(feature = "relay")]
     pub(super) fn referring_page<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let FieldValue::One(url) = navigation::single(headers, &REFERER) else {
-            return None;
-        };
-        let page = url.strip_prefix(self.origin.as_str())?;
-        self.return_to(page)
+        self.return_to(self.referring_path(headers)?)
     }
 
     fn current_htmx_page<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {

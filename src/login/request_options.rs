@@ -2,7 +2,7 @@
 
 use super::layer::LoginLayer;
 use crate::crypto::SigningKey;
-use crate::flow::{Flow, PushedRequests, ResponseMode};
+use crate::flow::{PushedRequests, ResponseMode};
 
 impl LoginLayer {
     /// Sets when authorization requests are sent over the back channel, with client authentication
@@ -34,7 +34,7 @@ impl LoginLayer {
     /// [RFC 9126]: https://www.rfc-editor.org/rfc/rfc9126
     #[must_use]
     pub fn with_pushed_requests(self, pushed: PushedRequests) -> Self {
-        self.with_requests(|flow| flow.with_pushed_requests(pushed))
+        self.change_flow(|flow| flow.with_pushed_requests(pushed))
     }
 
     /// Signs authorization requests with `key` ([RFC 9101]): the user cannot change them, and the
@@ -56,7 +56,7 @@ impl LoginLayer {
     /// [RFC 9101]: https://www.rfc-editor.org/rfc/rfc9101
     #[must_use]
     pub fn with_signed_requests(self, key: SigningKey) -> Self {
-        self.with_requests(|flow| flow.with_signed_requests(key))
+        self.change_flow(|flow| flow.with_signed_requests(key))
     }
 
     /// Sets how the authorization response is returned to the callback. Default: [`ResponseMode::Query`].
@@ -78,11 +78,6 @@ impl LoginLayer {
     /// - [`FormPostJwt`](ResponseMode::FormPostJwt): both.
     #[must_use]
     pub fn with_response_mode(self, mode: ResponseMode) -> Self {
-        self.with_requests(|flow| flow.with_response_mode(mode))
-    }
-
-    fn with_requests(self, change: impl FnOnce(Flow) -> Flow) -> Self {
-        let flow = std::sync::Arc::new(change(Flow::clone(self.settings.flow())));
-        self.with_session_manager(|manager| manager.with_flow(flow))
+        self.change_flow(|flow| flow.with_response_mode(mode))
     }
 }

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::Method;
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, REFERER};
 use url::Url;
 
 use super::cookies::{Cookies, MAX_RESPONSE_BYTES, SameSite};
 use super::csrf::{Csrf, CsrfCheck};
 use super::login_route_watch::LoginRouteWatch;
+use super::navigation::{self, FieldValue};
 use super::pages::ErrorPage;
 use super::redemptions::RedemptionCache;
 use super::route_paths::{Route, RouteNames, RoutePaths};
 use super::sealed_request::SealedRequest;
 use super::{events, form};
 use crate::config_error::ConfigError;
-use crate::flow::Flow;
+use crate::flow::{Flow, FlowError};
 use crate::protocol::form::encode_component;
 use crate::protocol::return_to::check_return_to;
 use crate::random::RandomError;
@@ -75,6 +76,15 @@ impl Settings {
             origin: &self.origin,
             header: &self.csrf_header,
         }
+    }
+
+    /// Returns path and query of the page of this origin in `Referer`.
+    pub(super) fn referring_path<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let FieldValue::One(page) = navigation::single(headers, &REFERER) else {
+            return None;
+        };
+        let path = page.strip_prefix(self.origin.as_str())?;
+        path.starts_with('/').then_some(path)
     }
 
     /// Returns the route of this layer at `path`. Back-channel logout is a route only if an ended
@@ -139,6 +149,19 @@ impl Settings {
         configured.unwrap_or(&self.paths.home)
     }
 
+    /// Checks the settings that depend on each other, in whatever order they were made.
+    pub(super) fn check(&self) -> Result<(), FlowError> {
+        self.manager.check_settings()?;
+        if self.third_party_login && self.flow().is_fapi2() {
+            // FAPI 2.0 §5.3.3.1: the start of a login is protected against cross-site request forgery.
+            return Err(FlowError::excluded_by_fapi2(
+                "the FAPI 2.0 Security Profile excludes logins that other sites start: remove \
+                 `LoginLayer::with_third_party_login`",
+            ));
+        }
+        Ok(())
+    }
+
     /// Checks settings that concern the same paths; each of them calls this, so that their order
     /// does not matter.
     pub(super) fn check_paths(&self) -> Result<(), ConfigError> {
@@ -176,17 +199,24 @@ impl Settings {
         pairs: &'a [(String, String)],
         max: usize,
     ) -> Option<&'a str> {
-        let value = form::single(pairs, RETURN_TO)?;
-        let target = self.return_to(value).filter(|target| target.len() <= max);
+        self.checked_target(form::single(pairs, RETURN_TO)?, max, FOREIGN_TARGET)
+    }
+
+    /// Returns `path` if it may be [redirected to](Self::return_to) and has at most `max` bytes. Logs otherwise why not;
+    /// `foreign` is the reason for other paths.
+    pub(super) fn checked_target<'a>(
+        &self,
+        path: &'a str,
+        max: usize,
+        foreign: &'static str,
+    ) -> Option<&'a str> {
+        let target = self.return_to(path).filter(|target| target.len() <= max);
         if target.is_none() {
-            let (limit, reason) = match value.len() > max {
+            let (limit, reason) = match path.len() > max {
                 true => (Some(max), "it is longer than `limit`"),
-                false => (
-                    None,
-                    "it is not a path of this origin, or it is a route of this layer",
-                ),
+                false => (None, foreign),
             };
-            events::return_target_dropped(Some(value.len()), limit, reason);
+            events::return_target_dropped(Some(path.len()), limit, reason);
         }
         target
     }
@@ -203,6 +233,17 @@ impl Settings {
             Some(target) => format!("{path}?{RETURN_TO}={}", encode_component(target)),
             None => path.clone(),
         }
+    }
+
+    /// Like [`login_url_of`](Self::login_url_of). The return target is that of the request, or else `computed`.
+    pub(super) fn sealed_login_url(
+        &self,
+        mut sealed: SealedRequest,
+        computed: Option<&str>,
+    ) -> Result<String, RandomError> {
+        let explicit = sealed.request.return_to.take();
+        let explicit = explicit.as_deref().and_then(|path| self.return_to(path));
+        self.login_url_of(&sealed, explicit.or(computed))
     }
 
     /// Returns the URL of a login with the parameters in a sealed request. A return target with which it does not fit
@@ -245,6 +286,7 @@ const RETURN_TO: &str = "return_to";
 /// The parameter of the login route with a [`SealedRequest`].
 pub(super) const LOGIN_REQUEST: &str = "login_request";
 
+const FOREIGN_TARGET: &str = "it is not a path of this origin, or it is a route of this layer";
 const NO_ROOM: &str =
     "with it, the URL of the login would not fit into the default buffers of proxies (4 KiB)";
 

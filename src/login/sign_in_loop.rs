@@ -48,15 +48,11 @@ impl Settings {
 /// How long a sign-in is recent.
 const RECENT: Duration = Duration::from_secs(30);
 
-const LOOP: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale(
+const LOOP: LoginRefusal = LoginRefusal::stale(
         "session_not_accepted",
         "You have signed in, but your session was not accepted afterwards. Please try again, and contact support \
-         if this happens again.",
-    );
-    refusal.status = StatusCode::INTERNAL_SERVER_ERROR;
-    refusal
-};
+         if this happens again.",)
+.with_status(StatusCode::INTERNAL_SERVER_ERROR);
 
 const REASON: &str = "this browser signed in less than 30 seconds ago and has no session again. Check that all \
                       replicas have the same cookie key, client and clock, that nothing removes or clears the \

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::header::{HeaderMap, REFERER};
+use http::header::HeaderMap;
 use http::request::Parts;
 use tower_layer::Layer;
 
@@ -97,12 +97,12 @@ impl LoginContext {
         let kind = navigation::request_kind(&head.method, headers, &settings.origin);
         let may_start = kind == RequestKind::Navigation
             && navigation::has_fetch_metadata(headers)
-            && self.conflict_response(kind).is_none()
+            && !self.has_conflict()
             && !settings.flow().always_prompts()
-            && !Jar::read(headers, &settings.cookies).has(NO_SILENT_LOGIN)
             && !settings.may_hide_session(headers)
             && settings.may_start_login(headers)
-            && !settings.comes_from_login_route(headers);
+            && !settings.comes_from_login_route(headers)
+            && !Jar::read(headers, &settings.cookies).has(NO_SILENT_LOGIN);
         let original = self.outer_path().filter(|_| may_start)?;
         // Otherwise the user could not return to this page.
         let target = settings.return_to(&original)?;
@@ -140,8 +140,7 @@ impl Settings {
 
     /// Returns whether the user followed a link in a page of the login route.
     fn comes_from_login_route(&self, headers: &HeaderMap) -> bool {
-        let referer = headers.get(REFERER).and_then(|value| value.to_str().ok());
-        let path = referer.and_then(|url| url.strip_prefix(self.origin.as_str()));
+        let path = self.referring_path(headers);
         path.is_some_and(|path| path.split('?').next() == Some(&self.paths.login))
     }
 }

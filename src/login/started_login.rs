@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::Response;
 
+use super::context::reason_of;
 use super::layer::LoginLayer;
 use super::login_request::LoginRequest;
 use super::navigation::{self, RequestKind};
@@ -54,9 +55,10 @@ impl LoginLayer {
     /// session. The new session has new tokens and the application data of the login hook. An `acr` that every login
     /// requests is still required: if `request` has none of these, the response is 403.
     ///
-    /// Call it if the session does not meet what the handler requires, and check that again in the next request: within
-    /// 30 seconds after such a login of the same page, wherever it returned to, the response is 403 instead of another redirect. To require an
-    /// authentication of a whole route, use [`RequiredLayer::with_step_up`](super::RequiredLayer::with_step_up).
+    /// Call it if the session does not meet what the handler requires, and check that again in the next request. For 30
+    /// seconds after such a login, the same page gets 403 instead of another redirect, whatever the return target was. To
+    /// require an authentication of a whole route, use
+    /// [`RequiredLayer::with_step_up`](super::RequiredLayer::with_step_up).
     ///
     #[cfg_attr(feature = "axum", doc = "```")]
     #[cfg_attr(not(feature = "axum"), doc = "```ignore")]
@@ -77,10 +79,7 @@ impl LoginLayer {
         let response = match &self.extracted_from {
             None => misconfigured(NOT_EXTRACTED),
             Some(from) => {
-                let reason = format!(
-                    "session {}: the application requires it",
-                    session.id().log_prefix()
-                );
+                let reason = reason_of(session, &"the application requires it");
                 let from = from.request();
                 let (method, headers) = (&from.method, &from.headers);
                 from.context
@@ -90,7 +89,7 @@ impl LoginLayer {
         response.map(B::from)
     }
 
-    fn start_response(&self, mut request: LoginRequest) -> LayerResponse {
+    fn start_response(&self, request: LoginRequest) -> LayerResponse {
         let Some(from) = &self.extracted_from else {
             return misconfigured(NOT_EXTRACTED);
         };
@@ -107,10 +106,6 @@ impl LoginLayer {
         if let Some(response) = context.conflict_response(kind) {
             return response;
         }
-        let explicit = request.return_to.take();
-        let explicit = explicit
-            .as_deref()
-            .and_then(|path| settings.return_to(path));
         let original = context.outer_path();
         let computed = settings.target_after_login(requested, headers, original.as_deref());
         // Another user who obtains the URL of the login must not have these requested in the name of the user who opens it.
@@ -120,7 +115,7 @@ impl LoginLayer {
             session: from.session.filter(|_| is_bound),
             ..SealedRequest::default()
         };
-        match settings.login_url_of(&sealed, explicit.or(computed)) {
+        match settings.sealed_login_url(sealed, computed) {
             Ok(login_url) => settings.require_login(kind, headers, &login_url, &SIGNED_OUT),
             Err(error) => settings.reject(headers, &LoginRefusal::from(error), None),
         }

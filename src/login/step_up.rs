@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::header::HeaderMap;
 use http::{HeaderValue, Method};
 
-use super::context::LoginContext;
+use super::context::{LoginContext, reason_of};
 use super::cookies::{CookieLifetime, SameSite};
 use super::events;
 use super::jar::{Jar, STEPPED_UP};
@@ -95,10 +95,7 @@ impl LoginContext {
             None => RequestKind::Program,
         };
         let headers = navigation.cloned().unwrap_or_default();
-        let reason = format!(
-            "session {}: the upstream requires it",
-            session.id().log_prefix()
-        );
+        let reason = reason_of(session, &"the upstream requires it");
         // A navigation to the download itself would not come from a page of this application.
         let page = self.settings().referring_page(&headers);
         self.step_up_as(kind, session, request, &headers, page, reason)
@@ -146,10 +143,6 @@ impl LoginContext {
                 return settings.reject(headers, &refusal, None);
             }
         };
-        let explicit = request.return_to.take();
-        let explicit = explicit
-            .as_deref()
-            .and_then(|path| settings.return_to(path));
         let computed = settings.target_after_login(kind, headers, continue_at);
         let sealed = SealedRequest {
             request,
@@ -157,7 +150,7 @@ impl LoginContext {
             session: Some(*session.id()),
             page,
         };
-        match settings.login_url_of(&sealed, explicit.or(computed)) {
+        match settings.sealed_login_url(sealed, computed) {
             Ok(login_url) => {
                 if kind == RequestKind::Navigation {
                     events::step_up_started(session.id(), &reason);

@@ -6,12 +6,12 @@ use http::StatusCode;
 use http::header::HeaderMap;
 use http_body::Body;
 
+use super::form;
 use super::form::{FormError, MAX_LOCATION, single};
 use super::layer::LoginLayer;
 use super::refusal::LoginRefusal;
 use super::response::{self, LayerResponse};
 use super::settings::Settings;
-use super::{events, form};
 use crate::protocol::form::{encode_component, parse};
 use crate::protocol::return_to::MAX_RETURN_TO;
 use crate::protocol::sanitize::log_safe;
@@ -77,7 +77,10 @@ impl Settings {
             location.extend(["&", name, "=", &encode_component(value)]);
         }
         if location.len() > MAX_LOCATION {
-            return Err(TOO_LARGE.because("it does not fit into a URL of 8000 bytes"));
+            return Err(TOO_LARGE.because(format!(
+                "the URL with its parameters would have {} bytes, and at most {MAX_LOCATION} are possible",
+                location.len()
+            )));
         }
         Ok(response::redirect_to_server(&location))
     }
@@ -110,13 +113,7 @@ impl Settings {
             Some(path) => path,
             None => value,
         };
-        let target = self
-            .return_to(path)
-            .filter(|path| path.len() <= MAX_RETURN_TO);
-        if target.is_none() {
-            events::return_target_dropped(Some(value.len()), None, FOREIGN_TARGET);
-        }
-        target
+        self.checked_target(path, MAX_RETURN_TO, FOREIGN_TARGET)
     }
 }
 

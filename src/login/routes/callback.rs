@@ -188,7 +188,7 @@ async fn complete(
     authorization: AuthorizationResponse,
     target: &str,
 ) -> Result<LayerResponse, CallbackRejection> {
-    let checked = settings.manager.check_settings();
+    let checked = settings.check();
     checked.map_err(|error| CallbackRejection::CanBeRepeated(LoginRefusal::from(&error)))?;
     let replaces = transaction.replaces;
     if transaction.purpose == LoginPurpose::StepUp {
@@ -318,11 +318,8 @@ const NOT_A_NAVIGATION: LoginRefusal = LoginRefusal::new(
     "callback_no_navigation",
     "Sign-in can only be completed by opening this page in a browser tab.",
 );
-const ABORTED: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale("login_lost", INTERNAL_ERROR);
-    refusal.status = StatusCode::INTERNAL_SERVER_ERROR;
-    refusal
-};
+const ABORTED: LoginRefusal = LoginRefusal::stale("login_lost", INTERNAL_ERROR)
+    .with_status(StatusCode::INTERNAL_SERVER_ERROR);
 
 #[cfg(test)]
 mod tests {

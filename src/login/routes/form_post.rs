@@ -49,7 +49,10 @@ pub(super) async fn receive<B: Body>(
     let sealed = settings.cookies.seal(Purpose::FormPost, NAME, &plain)?;
     let location = format!("{}?{PARAMETER}={sealed}", settings.paths.callback);
     if location.len() > MAX_LOCATION {
-        return Err(TOO_LARGE.because("encrypted, it does not fit into a URL of 8000 bytes"));
+        return Err(TOO_LARGE.because(format!(
+            "the URL with the encrypted form would have {} bytes, and at most {MAX_LOCATION} are possible",
+            location.len()
+        )));
     }
     Ok(response::redirect_to_server(&location))
 }
@@ -69,7 +72,10 @@ pub(super) fn open(settings: &Settings, query: &str) -> Result<String, LoginRefu
     let received_at = i64::from_be_bytes(*received_at);
     let now = settings.manager.time().wall_for(received_at);
     if has_expired(received_at, now, LIFETIME) {
-        return Err(EXPIRED);
+        let age = now.saturating_sub(received_at);
+        return Err(EXPIRED.because(format!(
+            "the form was received {age} seconds ago, and its redirect is valid for {LIFETIME:?}"
+        )));
     }
     let text = std::str::from_utf8(text).map_err(|_| MALFORMED)?;
     Ok(text.to_owned())
@@ -99,26 +105,14 @@ async fn check_origin(settings: &Settings, parts: &Parts) -> Result<(), LoginRef
     )))
 }
 
-const OTHER_ORIGIN: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale("callback_origin", INVALID);
-    refusal.status = StatusCode::FORBIDDEN;
-    refusal
-};
-const OTHER_TYPE: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale("callback_content_type", INVALID);
-    refusal.status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    refusal
-};
-const TOO_LARGE: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale("callback_too_large", INVALID);
-    refusal.status = StatusCode::PAYLOAD_TOO_LARGE;
-    refusal
-};
-const TIMEOUT: LoginRefusal = {
-    let mut refusal = LoginRefusal::stale("callback_timeout", INVALID);
-    refusal.status = StatusCode::REQUEST_TIMEOUT;
-    refusal
-};
+const OTHER_ORIGIN: LoginRefusal =
+    LoginRefusal::stale("callback_origin", INVALID).with_status(StatusCode::FORBIDDEN);
+const OTHER_TYPE: LoginRefusal = LoginRefusal::stale("callback_content_type", INVALID)
+    .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+const TOO_LARGE: LoginRefusal =
+    LoginRefusal::stale("callback_too_large", INVALID).with_status(StatusCode::PAYLOAD_TOO_LARGE);
+const TIMEOUT: LoginRefusal =
+    LoginRefusal::stale("callback_timeout", INVALID).with_status(StatusCode::REQUEST_TIMEOUT);
 const MALFORMED: LoginRefusal = LoginRefusal::stale("callback_malformed", INVALID);
 const EXPIRED: LoginRefusal = LoginRefusal::stale(
     "callback_expired",
