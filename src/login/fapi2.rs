@@ -27,11 +27,11 @@ impl LoginLayer {
     /// | `iat` and `nbf` are at most 60 seconds in the future | [`with_leeway`](Self::with_leeway) is limited |
     /// | logins are started by the application, not by other sites | a user who comes from another site is asked before the login starts, unless a session [authenticates again](Self::step_up); such a navigation starts no [silent login](Self::silent_login); [`with_third_party_login`](Self::with_third_party_login) is excluded |
     ///
-    /// Settings apply in any order. One that contradicts the profile and follows it is an error of its own method, or else of
-    /// [`ready`](Self::ready) and of each login, which is then 500.
+    /// Settings apply in any order. One that contradicts the profile and follows it is an error of its own method, or
+    /// else of [`ready`](Self::ready) and of each login, which is then 500.
     ///
-    /// [`ready`](Self::ready) and logins also fail if the metadata does not fit. The error names the member, its value and what
-    /// is required.
+    /// [`ready`](Self::ready) and logins also fail if the metadata does not fit. The error names the member, its value
+    /// and what is required.
     ///
     /// ```
     /// use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, SigningKey};

@@ -13,8 +13,8 @@ use crate::token::id_token::AcrValues;
 ///
 /// A handler starts the login with [`LoginLayer::start`](super::LoginLayer::start), or has the user of a session
 /// authenticate again with [`LoginLayer::step_up`](super::LoginLayer::step_up). A parameter that is set here takes the
-/// place of the one for all logins (a step-up keeps the `acr_values` and the `max_age` of all logins as well)
-/// ([`with_authorization_parameter`](super::LoginLayer::with_authorization_parameter)); without it, that one applies.
+/// place of the [one for all logins](super::LoginLayer::with_authorization_parameter). A step-up must also meet the
+/// `acr_values` and the `max_age` of all logins.
 ///
 /// The parameters reach the login route encrypted, in a URL that is valid for ten minutes. Users cannot change them.
 /// Another site can obtain such a URL from the application and link to it, so a handler that needs a certain `acr` or
@@ -66,9 +66,10 @@ impl LoginRequest {
     /// Sets `prompt`, one or more of `login`, `consent`, `select_account` and others that the authorization server
     /// supports, separated by spaces; or `none`, which shows the user no page.
     ///
-    /// It is not checked that the user was prompted. `with_max_age(Duration::ZERO)` is `login` with a check. A handler
-    /// that starts a login with `none` whenever there is no session redirects users who are signed in nowhere without
-    /// end; [`silent_login`](super::LoginLayer::silent_login) tries it once.
+    /// It is not checked that the user was prompted. `with_max_age(Duration::ZERO)` is `login` with a check.
+    ///
+    /// Do not start a login with `none` whenever there is no session: a user who is not signed in at the authorization
+    /// server would be redirected without end. [`silent_login`](super::LoginLayer::silent_login) redirects once.
     ///
     /// # Errors
     ///
@@ -121,8 +122,8 @@ impl LoginRequest {
     }
 
     /// Sets `claims`: claims that are requested by name ([OpenID Connect Core §5.5]), in addition to those of
-    /// [`LoginLayer::with_requested_claims`](super::LoginLayer::with_requested_claims), which has the rules. Of a claim that
-    /// both request, this request is sent and both are checked.
+    /// [`LoginLayer::with_requested_claims`](super::LoginLayer::with_requested_claims), which has the rules. If both
+    /// request the same claim, the request made here is sent, and both are checked.
     ///
     /// # Errors
     ///
@@ -203,7 +204,10 @@ impl fmt::Debug for LoginRequest {
 fn within_json_limit(setting: &'static str, text: String) -> Result<String, ConfigError> {
     match text.len() <= MAX_JSON {
         true => Ok(text),
-        false => Err(invalid(setting, "..", "it must have at most 1024 bytes")),
+        false => {
+            let found = format!("{} bytes", text.len());
+            Err(invalid(setting, &found, "it must have at most 1024 bytes"))
+        }
     }
 }
 

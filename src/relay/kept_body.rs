@@ -45,7 +45,7 @@ impl<B: Body<Data = Bytes>> OutgoingBody<B> {
         }
         match within(&**clock, limit, KeptBody::read(body)).await {
             Some(read) => read.map(Self::Kept),
-            None => Err(refusal::body_too_late()),
+            None => Err(refusal::body_too_late(limit)),
         }
     }
 }
@@ -56,7 +56,7 @@ impl KeptBody {
         let mut body = pin!(body);
         // The error of a body need not be `Send`.
         while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx).map_err(|_| ())).await {
-            let frame = frame.map_err(|()| refusal::unreadable_body())?;
+            let frame = frame.map_err(|()| refusal::unreadable_body(BROKEN))?;
             match frame.into_data() {
                 // A body can have any number of empty frames ready. Yielding between them lets the timeout fire.
                 Ok(part) if part.is_empty() => tokio::task::yield_now().await,
@@ -65,7 +65,7 @@ impl KeptBody {
             }
             // The size was wrong.
             if u64::try_from(data.len()).is_ok_and(|size| size > MAX_KEPT) {
-                return Err(refusal::unreadable_body());
+                return Err(refusal::unreadable_body(LONGER));
             }
         }
         Ok(Self {
@@ -74,3 +74,6 @@ impl KeptBody {
         })
     }
 }
+
+const BROKEN: &str = "it ended early, or is malformed";
+const LONGER: &str = "it is longer than its size hint, which is at most 64 KiB";

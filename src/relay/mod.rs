@@ -56,11 +56,12 @@
 //! `insufficient_user_authentication` ([RFC 9470 §3]) becomes a login that meets it: scripts get 401
 //! with `login_url` and the code `authentication_too_weak`, unless
 //! [switched off](Relay::without_step_up). Requests are not repeated, except for a
-//! [DPoP nonce](#dpop), and a 401 causes no refresh. Redirects are not followed: a `Location` below the upstream URL becomes the path
-//! of the relay that leads there, and any other is 502, since a script that follows it would leave the
-//! relay. `Content-Location`, `Operation-Location` and `OData-EntityId` are mapped likewise, or
-//! removed. If the upstream cannot be reached, or responds with 407, the response is 502. If it sends no response head [in time](Relay::with_timeout),
-//! the response is 504.
+//! [DPoP nonce](#dpop), and a 401 causes no refresh. Redirects are not followed: a `Location` below the
+//! upstream URL becomes the path of the relay that leads there, and any other is 502, since a script
+//! that follows it would leave the relay. `Content-Location`, `Operation-Location` and
+//! `OData-EntityId` are mapped likewise, or removed. If the upstream cannot be reached, or responds
+//! with 407, the response is 502. If it sends no response head [in time](Relay::with_timeout), the
+//! response is 504.
 //!
 //! # DPoP
 //!

@@ -176,8 +176,11 @@ pub(super) fn unreachable(error: &(dyn Error + 'static)) -> RelayResponse {
     bad_gateway(&reason)
 }
 
-/// The browser sent no part of a body for too long.
-pub(super) fn body_too_late() -> RelayResponse {
+/// The browser did not send the whole body in time.
+pub(super) fn body_too_late(limit: Duration) -> RelayResponse {
+    body_rejected(&format!(
+        "it did not arrive within {limit:?}; see `Relay::with_timeout`"
+    ));
     problem(
         StatusCode::REQUEST_TIMEOUT,
         "body_too_late",
@@ -185,12 +188,20 @@ pub(super) fn body_too_late() -> RelayResponse {
     )
 }
 
-pub(super) fn unreadable_body() -> RelayResponse {
+pub(super) fn unreadable_body(reason: &str) -> RelayResponse {
+    body_rejected(reason);
     problem(
         StatusCode::BAD_REQUEST,
         "unreadable_body",
         "The request could not be read.",
     )
+}
+
+fn body_rejected(reason: &str) {
+    tracing::debug!(
+        name: "relay_body_rejected", target: TARGET, reason,
+        "a request body could not be read before it was sent"
+    );
 }
 
 /// The upstream requires a DPoP nonce, which is known now, and the body cannot be sent again.

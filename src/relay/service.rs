@@ -79,13 +79,15 @@ impl Settings {
         let (mut parts, body) = request.into_parts();
         let context = parts.extensions.remove::<LoginContext>();
         let context = context.ok_or_else(|| misconfigured(NO_LAYER))?;
+        let is_navigation =
+            self.downloads && context.is_own_navigation(&parts.method, &parts.headers);
         let session = self
-            .authorize(&context, &parts)
+            .authorize(&context, &parts, is_navigation)
             .map_err(|response| *response)?;
         let uri = self.find_target(&parts).map_err(|response| *response)?;
         let step_up = self
             .steps_up
-            .then(|| RelayedStepUp::new(&context, &session, &parts, self.downloads));
+            .then(|| RelayedStepUp::new(&context, &session, &parts.headers, is_navigation));
         let outer = context.outer_path().unwrap_or_default();
         let outer = outer.split('?').next().unwrap_or_default();
         let relayed = self.target.relayed_url(&uri, outer, parts.uri.path());
@@ -174,17 +176,17 @@ impl Settings {
         target.map_err(|reason| Box::new(refusal::invalid_target(reason, original)))
     }
 
-    /// Returns the session if the request may be relayed.
+    /// Returns the session if the request may be relayed. `is_navigation`: the user followed a link to a download.
     fn authorize(
         &self,
         context: &LoginContext,
         parts: &Parts,
+        is_navigation: bool,
     ) -> Result<Session, Box<RelayResponse>> {
         let (method, headers) = (&parts.method, &parts.headers);
         context.note_session_dependence();
-        let own_navigation = self.downloads && context.is_own_navigation(method, headers);
         let Some(session) = parts.extensions.get::<Session>() else {
-            return Err(Box::new(match own_navigation {
+            return Err(Box::new(match is_navigation {
                 true => context.login_required_for_download(method, headers),
                 false => context.login_required_for_script(headers),
             }));
@@ -194,7 +196,7 @@ impl Settings {
         }
         let is_allowed = !self.requires_csrf_header
             || context.is_from_own_script(method, headers)
-            || own_navigation;
+            || is_navigation;
         if !is_allowed {
             return Err(Box::new(context.reject_cross_site(headers)));
         }

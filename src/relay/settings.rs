@@ -27,7 +27,7 @@ pub(super) struct Settings {
     pub(super) response_fields: ResponseFields,
     pub(super) methods: AllowedMethods,
     pub(super) timeout: Duration,
-    /// Whose token the upstream receives, unless it is that of the session.
+    /// The resource whose access token the upstream receives; `None` for the access token of the session.
     pub(super) resource: Option<String>,
     pub(super) requires_csrf_header: bool,
     pub(super) downloads: bool,
@@ -117,7 +117,7 @@ impl<T> Relay<T> {
     /// Sends the access token for a [resource](crate::LoginLayer::add_resource) of the login layer
     /// ([RFC 8707]). Default: that of the session, which is for the first resource.
     ///
-    /// Each upstream can so receive a token that no other accepts. The URI must equal that of
+    /// So each upstream can receive a token that no other API accepts. The URI must equal that of
     /// `add_resource`, otherwise requests get 500.
     ///
     /// [RFC 8707]: https://www.rfc-editor.org/rfc/rfc8707

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::refusal::RelayResponse;
@@ -11,6 +10,7 @@ use super::settings::Relay;
 use crate::login::{LoginContext, LoginRequest};
 use crate::protocol::challenge::{BearerErrorCode, is_plain};
 use crate::protocol::received_challenge::ReceivedChallenge;
+use crate::protocol::sanitize::log_safe;
 use crate::session::Session;
 use crate::telemetry::may_log;
 
@@ -34,7 +34,7 @@ impl<T> Relay<T> {
 /// What is needed for a step-up after the request was forwarded.
 pub(super) struct RelayedStepUp<'a> {
     context: &'a LoginContext,
-    session: Session,
+    session: &'a Session,
     /// The header fields of a navigation. A script needs none.
     navigation: Option<HeaderMap>,
 }
@@ -42,15 +42,13 @@ pub(super) struct RelayedStepUp<'a> {
 impl<'a> RelayedStepUp<'a> {
     pub(super) fn new(
         context: &'a LoginContext,
-        session: &Session,
-        parts: &Parts,
-        downloads: bool,
+        session: &'a Session,
+        headers: &HeaderMap,
+        is_navigation: bool,
     ) -> Self {
-        let (method, headers) = (&parts.method, &parts.headers);
-        let is_navigation = downloads && context.is_own_navigation(method, headers);
         Self {
             context,
-            session: session.clone(),
+            session,
             navigation: is_navigation.then(|| headers.clone()),
         }
     }
@@ -62,10 +60,11 @@ impl<'a> RelayedStepUp<'a> {
         }
         let request = match requested(response.headers())? {
             Ok(request) => request,
-            Err(reason) => {
+            Err(Malformed { reason, found }) => {
                 if may_log("relay_step_up_ignored", reason) {
+                    let found = log_safe(&found);
                     tracing::warn!(
-                        name: "relay_step_up_ignored", target: "tower_oauth::relay", reason,
+                        name: "relay_step_up_ignored", target: "tower_oauth::relay", reason, found,
                         "the upstream requires another authentication of the user, but its challenge is malformed"
                     );
                 }
@@ -77,12 +76,19 @@ impl<'a> RelayedStepUp<'a> {
             session,
             navigation,
         } = self;
-        Some(context.step_up_for_upstream(&session, request, navigation.as_ref()))
+        Some(context.step_up_for_upstream(session, request, navigation.as_ref()))
     }
 }
 
+/// A value of a challenge that cannot be met.
+#[derive(Debug, PartialEq, Eq)]
+struct Malformed {
+    reason: &'static str,
+    found: String,
+}
+
 /// Returns what a challenge requires, or why it is malformed; `None` if there is no such challenge.
-fn requested(headers: &HeaderMap) -> Option<Result<LoginRequest, &'static str>> {
+fn requested(headers: &HeaderMap) -> Option<Result<LoginRequest, Malformed>> {
     let expected = BearerErrorCode::InsufficientUserAuthentication.as_str();
     let challenges = ReceivedChallenge::all(headers);
     let challenge = challenges.iter().find(|one| {
@@ -99,18 +105,24 @@ fn requested(headers: &HeaderMap) -> Option<Result<LoginRequest, &'static str>> 
 fn login_request(
     acr_values: Option<&str>,
     max_age: Option<&str>,
-) -> Result<LoginRequest, &'static str> {
+) -> Result<LoginRequest, Malformed> {
+    let malformed = |reason, found: &str| Malformed {
+        reason,
+        found: found.to_owned(),
+    };
     let mut request = LoginRequest::new();
     if let Some(values) = acr_values {
         let words = values.split(' ').filter(|word| !word.is_empty());
         let parsed = is_plain(values).then(|| request.with_acr_values(words));
-        request = parsed.and_then(Result::ok).ok_or(BAD_ACR_VALUES)?;
+        let parsed = parsed.and_then(Result::ok);
+        request = parsed.ok_or_else(|| malformed(BAD_ACR_VALUES, values))?;
     }
     let age = match max_age {
-        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(text.parse::<u32>().map_err(|_| BAD_MAX_AGE)?)
+        Some(text) => {
+            let seconds = text.bytes().all(|byte| byte.is_ascii_digit());
+            let seconds = seconds.then(|| text.parse::<u32>().ok()).flatten();
+            Some(seconds.ok_or_else(|| malformed(BAD_MAX_AGE, text))?)
         }
-        Some(_) => return Err(BAD_MAX_AGE),
         None if acr_values.is_none() => Some(0),
         None => None,
     };
@@ -200,7 +212,9 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(WWW_AUTHENTICATE, HeaderValue::try_from(&*line).unwrap());
-            assert_eq!(requested(&headers), expected, "{line}");
+            let result = requested(&headers);
+            let result = result.map(|one| one.map_err(|malformed| malformed.reason));
+            assert_eq!(result, expected, "{line}");
         }
     }
 }
