@@ -154,6 +154,7 @@
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [OpenID Connect Core §3.1]: https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth
 
+mod asked_login;
 mod chunks;
 mod context;
 mod cookies;

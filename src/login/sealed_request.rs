@@ -25,13 +25,12 @@ pub(super) struct SealedRequest {
     pub(super) page: Option<PageDigest>,
 }
 
-/// Why a sealed request does not start a login.
+/// A sealed request of this layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OpenError {
-    /// It was not sealed by this layer, or with a key that is not configured.
-    Unreadable,
-    /// A silent login that has expired continues without one.
-    Expired(Box<SealedRequest>),
+pub(super) struct OpenedRequest {
+    pub(super) request: SealedRequest,
+    /// When it was sealed, if that is too long ago, in seconds since the Unix epoch.
+    pub(super) expired: Option<i64>,
 }
 
 impl SealedRequest {
@@ -46,36 +45,29 @@ impl SealedRequest {
         let writer = Writer::new(SCHEMA)
             .number(now)
             .raw(&[purpose.to_byte()])
-            .flag(session.is_some());
-        let writer = match session {
-            Some(id) => writer.raw(id.as_bytes()),
-            None => writer,
-        };
-        let writer = writer.flag(page.is_some());
-        let writer = match page {
-            Some(page) => writer.raw(page.as_bytes()),
-            None => writer,
-        };
-        let writer = writer.optional_number(request.max_age.map(i64::from));
+            .optional_array(session.as_ref().map(SessionId::as_bytes))
+            .optional_array(page.as_ref().map(PageDigest::as_bytes))
+            .optional_number(request.max_age.map(i64::from));
         let return_to = request.return_to.as_deref();
         let texts = request.texts().into_iter().chain([return_to]);
         let plain = texts.fold(writer, Writer::optional).finish();
         cookies.seal(Purpose::LoginRequest, NAME, &plain)
     }
 
-    /// `wall_for` returns the time to compare a timestamp with, in seconds since the Unix epoch.
+    /// Returns `None` for a request that this layer did not seal, or with a key that is not configured. `wall_for` returns
+    /// the time to compare a timestamp with, in seconds since the Unix epoch.
     pub(super) fn open(
         cookies: &Cookies,
         sealed: &str,
         wall_for: impl FnOnce(i64) -> i64,
-    ) -> Result<Self, OpenError> {
-        let plain = cookies.open(Purpose::LoginRequest, NAME, sealed);
-        let plain = plain.ok_or(OpenError::Unreadable)?;
-        let (sealed_at, request) = Self::decode(&plain).ok_or(OpenError::Unreadable)?;
-        match has_expired(sealed_at, wall_for(sealed_at), LIFETIME) {
-            true => Err(OpenError::Expired(Box::new(request))),
-            false => Ok(request),
-        }
+    ) -> Option<OpenedRequest> {
+        let plain = cookies.open(Purpose::LoginRequest, NAME, sealed)?;
+        let (sealed_at, request) = Self::decode(&plain)?;
+        let is_expired = has_expired(sealed_at, wall_for(sealed_at), LIFETIME);
+        Some(OpenedRequest {
+            request,
+            expired: is_expired.then_some(sealed_at),
+        })
     }
 
     fn decode(plain: &[u8]) -> Option<(i64, Self)> {
@@ -83,14 +75,8 @@ impl SealedRequest {
         let sealed_at = reader.number()?;
         let [purpose] = reader.array()?;
         let purpose = LoginPurpose::from_byte(purpose)?;
-        let session = match reader.flag()? {
-            true => Some(SessionId::new(reader.array()?)),
-            false => None,
-        };
-        let page = match reader.flag()? {
-            true => Some(PageDigest::from_bytes(reader.array()?)),
-            false => None,
-        };
+        let session = reader.optional_array()?.map(SessionId::new);
+        let page = reader.optional_array()?.map(PageDigest::from_bytes);
         let max_age = match reader.optional_number()? {
             Some(seconds) => Some(u32::try_from(seconds).ok()?),
             None => None,
@@ -121,7 +107,7 @@ const SCHEMA: u8 = 1;
 const NAME: &str = "login request";
 
 /// How long a sealed request can start a login. A user may read a message of the page before following its link.
-const LIFETIME: Duration = Duration::from_secs(600);
+pub(super) const LIFETIME: Duration = Duration::from_secs(600);
 
 /// Limit on the length of the parameter.
 pub(super) const MAX_SEALED: usize = 2900;
@@ -156,32 +142,27 @@ mod tests {
             Cookies::of_test("desk", true),
         );
         let sealed = request().seal(&cookies, NOW).unwrap();
-        let expired = || Err(OpenError::Expired(Box::new(request())));
         assert!(!sealed.contains("alice"));
-        for (name, age, expected) in [
-            ("now", 0, Ok(request())),
-            ("nearly expired", 599, Ok(request())),
-            ("expired", 600, expired()),
-            ("a clock that is behind", -60, Ok(request())),
-            ("the future", -61, expired()),
+        for (name, age, expired) in [
+            ("now", 0, None),
+            ("nearly expired", 599, None),
+            ("expired", 600, Some(NOW)),
+            ("a clock that is behind", -60, None),
+            ("the future", -61, Some(NOW)),
         ] {
+            let request = request();
             assert_eq!(
                 SealedRequest::open(&cookies, &sealed, |_| NOW + age),
-                expected,
+                Some(OpenedRequest { request, expired }),
                 "{name}"
             );
         }
-        let unreadable = Err(OpenError::Unreadable);
         for (name, cookies, text) in [
             ("another layer", &other, &*sealed),
             ("a part", &cookies, &sealed[1..]),
             ("nothing", &cookies, ""),
         ] {
-            assert_eq!(
-                SealedRequest::open(cookies, text, |_| NOW),
-                unreadable,
-                "{name}"
-            );
+            assert_eq!(SealedRequest::open(cookies, text, |_| NOW), None, "{name}");
         }
         // A value that was sealed for another purpose, such as a state or a cookie.
         for purpose in [Purpose::State, Purpose::Transaction, Purpose::Session] {
@@ -189,7 +170,7 @@ mod tests {
             let sealed = cookies.seal(purpose, NAME, &plain).unwrap();
             assert_eq!(
                 SealedRequest::open(&cookies, &sealed, |_| NOW),
-                unreadable,
+                None,
                 "{purpose:?}"
             );
         }

@@ -9,20 +9,17 @@ use http_body::Body;
 
 use crate::clock::within;
 use crate::flow::{FlowErrorKind, LoginPurpose, StartRequest, has_expired};
+use crate::login::asked_login::{AskedLogin, BAD_PARAMETER};
 use crate::login::cookies::SameSite;
 use crate::login::jar::{Jar, NO_SILENT_LOGIN};
 use crate::login::login_state::{LoginState, StateTarget};
 use crate::login::navigation::{self, RequestKind};
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
-use crate::login::sealed_request::{MAX_SEALED, OpenError, SealedRequest};
-use crate::login::settings::{LOGIN_REQUEST, Settings};
+use crate::login::settings::Settings;
 use crate::login::transactions::LoginCookies;
 use crate::login::{events, transactions};
-use crate::protocol::requested_claims::RequestedClaims;
-use crate::protocol::return_to::MAX_RETURN_TO;
-use crate::protocol::{AuthorizationDetails, form};
-use crate::record::{SessionId, SessionRef};
+use crate::record::SessionRef;
 
 pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
     let headers = &parts.headers;
@@ -34,9 +31,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
         response::close_after_rejected_form(&mut response, parts);
         return response;
     }
-    let asked = parse_query(parts.uri.query().unwrap_or_default());
-    let asked = asked.and_then(|pairs| AskedLogin::read(settings, headers, &pairs));
-    let asked = match asked {
+    let asked = match AskedLogin::read(settings, headers, parts.uri.query().unwrap_or_default()) {
         Ok(asked) => asked,
         Err(refusal) => return settings.reject_login(headers, &refusal, None),
     };
@@ -60,13 +55,13 @@ async fn start_silently(
     settings: &Settings,
     parts: &Parts,
     jar: &Jar<'_>,
-    asked: AskedLogin,
+    mut asked: AskedLogin,
 ) -> LayerResponse {
     let headers = &parts.headers;
     let target = asked.target.clone();
     let target = target.as_deref();
-    if asked.is_expired {
-        return settings.continue_anonymously(&EXPIRED, target);
+    if let Some(expired) = asked.expired.take() {
+        return settings.continue_anonymously(&expired, target);
     }
     if !settings.may_start_login(headers) {
         return settings.continue_anonymously(&OTHER_SITE, target);
@@ -76,7 +71,7 @@ async fn start_silently(
     }
     let started = start(settings, parts, jar, asked);
     let started = within(&**settings.flow().clock(), SILENT_TIMEOUT, started).await;
-    match started.unwrap_or(Err(TOO_SLOW)) {
+    match started.unwrap_or(Err(TOO_SLOW.because(SLOW))) {
         Ok(response) => response,
         Err(refusal) => settings.continue_anonymously(&refusal, target),
     }
@@ -101,16 +96,6 @@ async fn continue_without_mark(
     }
 }
 
-/// A login as a request asks for it.
-struct AskedLogin {
-    request: StartRequest,
-    target: Option<String>,
-    /// The session that the browser must have for the parameters of the application to apply.
-    session: Option<SessionId>,
-    /// Whether it is a silent login that was sealed too long ago.
-    is_expired: bool,
-}
-
 async fn start(
     settings: &Settings,
     parts: &Parts,
@@ -122,7 +107,7 @@ async fn start(
         mut request,
         target,
         session,
-        is_expired: _,
+        expired: _,
     } = asked;
     let (by_person, target) = (request.by_person, target.as_deref());
     // A Strict cookie is sent with this request, but not with the callback.
@@ -189,135 +174,6 @@ fn as_of_a_link(request: StartRequest) -> StartRequest {
     }
 }
 
-fn parse_query(query: &str) -> Result<Vec<(String, String)>, LoginRefusal> {
-    form::parse(query).map_err(|error| bad_parameter("malformed_query").because(error.to_string()))
-}
-
-impl AskedLogin {
-    /// Reads the parameters that are forwarded to the authorization request, and the return target; all
-    /// others are ignored.
-    fn read(
-        settings: &Settings,
-        headers: &HeaderMap,
-        pairs: &[(String, String)],
-    ) -> Result<Self, LoginRefusal> {
-        let by_person = navigation::is_user_activated(headers);
-        let is_third_party = settings.is_third_party_login(pairs)?;
-        let target = match is_third_party {
-            true => settings.third_party_target(pairs),
-            false => settings.requested_target(pairs, MAX_RETURN_TO),
-        };
-        let target = target.map(str::to_owned);
-        if let Some(sealed) = single(pairs, LOGIN_REQUEST, MAX_SEALED)? {
-            let time = settings.manager.time();
-            let opened = SealedRequest::open(&settings.cookies, sealed, |at| time.wall_for(at));
-            let (opened, is_expired) = match opened {
-                Err(OpenError::Expired(one)) if one.purpose == LoginPurpose::Optional => {
-                    (*one, true)
-                }
-                opened => (opened.map_err(|error| unusable(&error))?, false),
-            };
-            let SealedRequest {
-                request,
-                purpose,
-                session,
-                page,
-            } = opened;
-            // Checked again: the configuration may have changed since it was sealed.
-            let sealed_target = request.return_to.as_deref();
-            let sealed_target = sealed_target.and_then(|target| settings.return_to(target));
-            let target = match purpose {
-                LoginPurpose::Optional => sealed_target.map(str::to_owned),
-                LoginPurpose::SignIn | LoginPurpose::StepUp => target,
-            };
-            let request = StartRequest {
-                by_person,
-                purpose,
-                by_application: true,
-                page,
-                login_hint: request.login_hint,
-                prompt: request.prompt,
-                ui_locales: request.ui_locales,
-                acr_values: request.acr_values,
-                max_age: request.max_age,
-                requested_claims: parsed(request.claims.as_deref(), RequestedClaims::from_json)?,
-                authorization_details: parsed(
-                    request.authorization_details.as_deref(),
-                    AuthorizationDetails::from_json,
-                )?,
-                replaces: None,
-            };
-            return Ok(Self {
-                request,
-                target,
-                session,
-                is_expired,
-            });
-        }
-        let text = |name| single(pairs, name, MAX_PARAMETER).map(|value| value.map(str::to_owned));
-        let max_age = text("max_age")?
-            .map(|seconds| seconds.parse().map_err(|_| bad_parameter("max_age")))
-            .transpose()?;
-        let request = StartRequest {
-            by_person,
-            login_hint: text("login_hint")?,
-            prompt: text("prompt")?,
-            ui_locales: text("ui_locales")?,
-            acr_values: text("acr_values")?,
-            max_age,
-            ..StartRequest::default()
-        };
-        Ok(Self {
-            request,
-            target,
-            session: None,
-            is_expired: false,
-        })
-    }
-}
-
-/// Returns the value of a parameter, unless it is missing or empty.
-fn single<'a>(
-    pairs: &'a [(String, String)],
-    name: &str,
-    max: usize,
-) -> Result<Option<&'a str>, LoginRefusal> {
-    let mut values = pairs
-        .iter()
-        .filter(|(other, value)| other == name && !value.is_empty());
-    match (values.next(), values.next()) {
-        (Some((_, value)), None) if value.len() > max => Err(bad_parameter("parameter_too_long")),
-        (Some(_), Some(_)) => Err(bad_parameter("repeated_parameter")),
-        (value, _) => Ok(value.map(|(_, value)| value.as_str())),
-    }
-}
-
-/// Parses JSON that was checked before it was sealed.
-fn parsed<T>(
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, LoginRefusal> {
-    let parsed = text.map(|text| parse(text).ok_or_else(|| unusable(&OpenError::Unreadable)));
-    parsed.transpose()
-}
-
-fn unusable(error: &OpenError) -> LoginRefusal {
-    match error {
-        OpenError::Unreadable => bad_parameter("login_request_unreadable").because(UNREADABLE),
-        OpenError::Expired(_) => EXPIRED,
-    }
-}
-
-const fn bad_parameter(code: &'static str) -> LoginRefusal {
-    LoginRefusal::stale(code, BAD_PARAMETER)
-}
-
-const BAD_PARAMETER: &str =
-    "The link that brought you here is incomplete or invalid. Please sign in again.";
-const EXPIRED: LoginRefusal = LoginRefusal::stale(
-    "login_request_expired",
-    "The link that brought you here has expired. Please sign in again.",
-);
 /// FAPI 2.0 §5.3.3.1.
 const OTHER_SITE: LoginRefusal = LoginRefusal::new(
     StatusCode::FORBIDDEN,
@@ -330,9 +186,6 @@ const TOO_SLOW: LoginRefusal = LoginRefusal::new(
     "silent_login_too_slow",
     "The sign-in service did not respond in time.",
 );
-const UNREADABLE: &str = "the parameter `login_request` was not created by this layer, or with a key that is not configured: \
-                          every process needs the same cookie key, or the previous one with `CookieKey::add_previous`";
-
 /// The response to a browser that does not keep the mark of a silent login.
 const NO_COOKIES: LoginRefusal = LoginRefusal::new(
     StatusCode::BAD_REQUEST,
@@ -342,6 +195,5 @@ const NO_COOKIES: LoginRefusal = LoginRefusal::new(
 
 /// Limit on the time to start a silent login: the user waits for a page that is open to all.
 const SILENT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Limit on the length of a parameter: hints, locales and context classes are short.
-const MAX_PARAMETER: usize = 512;
+const SLOW: &str = "the redirect to the authorization server was not ready within 3 seconds: its metadata, its endpoint for \
+                    pushed requests or the session store is slow";
