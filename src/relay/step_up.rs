@@ -60,7 +60,7 @@ impl<'a> RelayedStepUp<'a> {
         }
         let request = match requested(response.headers())? {
             Ok(request) => request,
-            Err(Malformed { reason, found }) => {
+            Err(MalformedChallenge { reason, found }) => {
                 if may_log("relay_step_up_ignored", reason) {
                     let found = log_safe(&found);
                     tracing::warn!(
@@ -82,13 +82,13 @@ impl<'a> RelayedStepUp<'a> {
 
 /// A value of a challenge that cannot be met.
 #[derive(Debug, PartialEq, Eq)]
-struct Malformed {
+struct MalformedChallenge {
     reason: &'static str,
     found: String,
 }
 
 /// Returns what a challenge requires, or why it is malformed; `None` if there is no such challenge.
-fn requested(headers: &HeaderMap) -> Option<Result<LoginRequest, Malformed>> {
+fn requested(headers: &HeaderMap) -> Option<Result<LoginRequest, MalformedChallenge>> {
     let expected = BearerErrorCode::InsufficientUserAuthentication.as_str();
     let challenges = ReceivedChallenge::all(headers);
     let challenge = challenges.iter().find(|one| {
@@ -105,8 +105,8 @@ fn requested(headers: &HeaderMap) -> Option<Result<LoginRequest, Malformed>> {
 fn login_request(
     acr_values: Option<&str>,
     max_age: Option<&str>,
-) -> Result<LoginRequest, Malformed> {
-    let malformed = |reason, found: &str| Malformed {
+) -> Result<LoginRequest, MalformedChallenge> {
+    let malformed = |reason, found: &str| MalformedChallenge {
         reason,
         found: found.to_owned(),
     };
