@@ -104,7 +104,6 @@ impl<R> Flow<R> {
         }
         Ok(())
     }
-
 }
 
 impl Flow {

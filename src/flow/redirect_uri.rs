@@ -6,6 +6,7 @@ use crate::config_error::ConfigError;
 use crate::crypto::binding::Binding;
 use crate::issuer::is_loopback;
 use crate::protocol::request_target::find_ambiguity;
+use crate::record::EntryId;
 
 /// The redirect URI of a flow, and what is derived from it.
 #[derive(Clone, Debug)]
@@ -54,6 +55,10 @@ impl RedirectUri {
 
     pub(super) fn binding(&self) -> Binding {
         self.binding
+    }
+
+    pub(super) fn entry(&self) -> EntryId {
+        EntryId::of(&self.binding)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::protocol::authorization_request::is_reserved_parameter;
 use crate::protocol::sanitize::is_printable_ascii;
 use crate::protocol::{ScopeSet, State};
 use crate::random::Random;
+use crate::record::EntryId;
 use crate::request_permits::RequestPermits;
 use crate::telemetry::LogOnce;
 use crate::token::id_token::{AcrValues, IdTokenSettings};
@@ -80,7 +81,7 @@ pub(super) struct CustomEndSession {
 }
 
 impl Flow {
-    /// Creates a flow. Performs no I/O.
+    #[cfg(test)]
     pub(crate) fn new(
         server: &AuthorizationServer,
         client: Client,
@@ -96,6 +97,11 @@ impl Flow {
     /// Returns the binding of sessions and transactions: issuer, client, origin and path prefix of the routes.
     pub(crate) fn binding(&self) -> Binding {
         self.redirect.binding()
+    }
+
+    /// Identifies the flow among those of a layer.
+    pub(crate) fn entry(&self) -> EntryId {
+        self.redirect.entry()
     }
 }
 

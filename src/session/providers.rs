@@ -49,10 +49,6 @@ impl Providers {
         std::iter::once(&mut self.first).chain(&mut self.further)
     }
 
-    pub(crate) fn are_several(&self) -> bool {
-        !self.further.is_empty()
-    }
-
     pub(crate) fn named(&self, name: &str) -> Option<&ProviderEntry> {
         self.all().find(|entry| *entry.name == *name)
     }
