@@ -189,7 +189,7 @@ pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
 pub use crypto::{Algorithm, CookieKey, SigningKey};
 pub use issuer::{AuthorizationServer, Client, CredentialSource};
-pub use login::{LoginLayer, LoginRequest};
+pub use login::{LoginLayer, LoginRequest, Provider};
 pub use protocol::Claims;
 pub use session::Session;
 pub use token::{JwtVerifier, VerifiedToken};

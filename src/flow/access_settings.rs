@@ -14,7 +14,7 @@ use crate::token::id_token::ClaimRequirements;
 const MAX_RESOURCES: usize = 8;
 const MAX_RESOURCE: usize = 512;
 
-impl Flow {
+impl<R> Flow<R> {
     /// Adds a resource that every login requests access to (RFC 8707 §2).
     pub(crate) fn add_resource(mut self, uri: &str) -> Result<Self, ConfigError> {
         let invalid = |reason| ConfigError::Url {

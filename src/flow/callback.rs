@@ -72,7 +72,8 @@ impl Flow {
                 "the login took too long",
             ));
         }
-        if transaction.destination != Destination::new(self.server.issuer(), &self.redirect_uri) {
+        if transaction.destination != Destination::new(self.server.issuer(), self.redirect.as_str())
+        {
             return Err(FlowError::request(
                 "transaction_elsewhere",
                 "the login was started at another authorization server or for another redirect URI",

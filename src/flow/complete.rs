@@ -5,7 +5,7 @@ use super::error::FlowError;
 use super::settings::Flow;
 use crate::clock::unix_seconds;
 use crate::protocol::token_response::TokenResponse;
-use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens};
+use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens, SubjectSource};
 use crate::token::id_token::{self, LoginExpectations};
 
 impl Flow {
@@ -43,6 +43,8 @@ impl Flow {
         let (access_token_expires_at, refresh_token_expires_at) = self.expiry_of(&tokens, now);
         Ok(SessionRecord::new(NewRecord {
             id: SessionId::new(self.random().bytes()?),
+            entry: self.entry(),
+            subject_source: SubjectSource::IdToken,
             now,
             claims,
             tokens: SessionTokens {

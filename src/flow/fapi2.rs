@@ -17,9 +17,17 @@ use crate::protocol::metadata::{
 };
 use crate::protocol::sanitize::listed;
 
+fn invalid(value: &str, reason: &'static str) -> ConfigError {
+    ConfigError::Setting {
+        setting: "FAPI 2.0 Security Profile",
+        value: value.to_owned(),
+        reason,
+    }
+}
+
 const PERMITTED: &str = "PS256, ES256 or EdDSA";
 
-impl Flow {
+impl<R> Flow<R> {
     /// Applies the Security Profile. Access tokens are bound to a DPoP key unless the client has a certificate.
     pub(crate) fn with_fapi2_security_profile(mut self) -> Result<Self, ConfigError> {
         if self.fapi2 == Fapi2::Off {
@@ -35,7 +43,7 @@ impl Flow {
         if self.requests.pushed == PushedRequests::WhenAvailable {
             self.requests.pushed = PushedRequests::Required;
         }
-        self.check_fapi2()?;
+        self.check_fapi2_settings()?;
         Ok(self)
     }
 
@@ -60,23 +68,14 @@ impl Flow {
     }
 
     /// Checks the settings, which may have changed since the profile was applied.
-    pub(crate) fn check_fapi2(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check_fapi2_settings(&self) -> Result<(), ConfigError> {
         if !self.is_fapi2() {
             return Ok(());
         }
         self.server.check_fapi2()?;
         self.client.check_fapi2()?;
         self.id_tokens().check_fapi2()?;
-        let invalid = |value: &str, reason| {
-            Err(ConfigError::Setting {
-                setting: "FAPI 2.0 Security Profile",
-                value: value.to_owned(),
-                reason,
-            })
-        };
-        if self.redirect_uri().scheme() != "https" {
-            return invalid(&self.redirect_uri, "the redirect URI must be https");
-        }
+        let invalid = |value: &str, reason| Err(invalid(value, reason));
         if let Some(custom) = &self.end_session {
             let endpoint = custom.endpoint.as_str();
             return invalid(
@@ -104,6 +103,17 @@ impl Flow {
             return invalid(self.response_mode().name().unwrap_or("query"), reason);
         }
         Ok(())
+    }
+}
+
+impl Flow {
+    /// Checks the settings and the redirect URI.
+    pub(crate) fn check_fapi2(&self) -> Result<(), ConfigError> {
+        if self.is_fapi2() && self.redirect_uri().scheme() != "https" {
+            let reason = "the redirect URI must be https";
+            return Err(invalid(self.redirect.as_str(), reason));
+        }
+        self.check_fapi2_settings()
     }
 
     /// Checks settings and metadata before a login.

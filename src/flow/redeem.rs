@@ -45,7 +45,7 @@ impl Flow {
         })?;
         let request = TokenRequest {
             code: &grant.code,
-            redirect_uri: &self.redirect_uri,
+            redirect_uri: self.redirect.as_str(),
             code_verifier: &grant.transaction.secret.verifier(),
             resource: self.main_resource().map(|one| &**one),
         };

@@ -6,14 +6,78 @@ use crate::config_error::ConfigError;
 use crate::crypto::binding::Binding;
 use crate::issuer::is_loopback;
 use crate::protocol::request_target::find_ambiguity;
+use crate::record::EntryId;
 
-/// Returns the binding of a login layer.
-///
-/// The URL parser has normalized the URL: scheme and host in lower case, no default port, no dot segments. The
-/// percent-encoding of the path is kept, since routes are compared byte for byte.
-pub(super) fn binding(issuer: &str, client_id: &str, redirect_uri: &Url) -> Binding {
+/// The redirect URI of a flow, and what is derived from it.
+#[derive(Clone, Debug)]
+pub(crate) struct RedirectUri {
+    /// The string as configured: the authorization server compares it byte for byte (RFC 9700 §2.1).
+    text: String,
+    url: Url,
+    /// The URL parser has normalized the URL: scheme and host in lower case, no default port, no dot segments. The
+    /// percent-encoding of the path is kept, since routes are compared byte for byte.
+    binding: Binding,
+}
+
+impl RedirectUri {
+    /// Returns the redirect URI of a layer. All layers of a client in the same folder have the same binding.
+    pub(super) fn new(issuer: &str, client_id: &str, text: &str) -> Result<Self, ConfigError> {
+        let url = parse(text)?;
+        let binding = binding(issuer, client_id, &url, route_folder(&url));
+        Ok(Self {
+            text: text.to_owned(),
+            binding,
+            url,
+        })
+    }
+
+    /// Returns the redirect URI of a further provider of a layer. Each has its own, so that a response shows which
+    /// provider it belongs to (RFC 9700 §4.4.2.2).
+    pub(super) fn below(
+        &self,
+        issuer: &str,
+        client_id: &str,
+        name: &str,
+    ) -> Result<Self, ConfigError> {
+        let text = format!("{}/{name}", self.text);
+        let url = parse(&text)?;
+        let binding = binding(issuer, client_id, &url, url.path());
+        Ok(Self { text, url, binding })
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(super) fn binding(&self) -> Binding {
+        self.binding
+    }
+
+    pub(super) fn entry(&self) -> EntryId {
+        EntryId::of(&self.binding)
+    }
+}
+
+fn binding(issuer: &str, client_id: &str, redirect_uri: &Url, path: &str) -> Binding {
     let origin = redirect_uri.origin().ascii_serialization();
-    Binding::new(&[issuer, client_id, &origin, route_folder(redirect_uri)])
+    Binding::new(&[issuer, client_id, &origin, path])
+}
+
+fn parse(text: &str) -> Result<Url, ConfigError> {
+    let url = redirect_target("redirect URI", text)?;
+    // Some servers append the authorization response with a second `?`, others drop the query.
+    match url.query() {
+        None => Ok(url),
+        Some(_) => Err(ConfigError::Url {
+            setting: "redirect URI",
+            value: text.to_owned(),
+            reason: "it must not have a query",
+        }),
+    }
 }
 
 /// Returns the path of a redirect URI without its last segment and the slash before it.

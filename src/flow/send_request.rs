@@ -17,7 +17,7 @@ use crate::protocol::metadata::{
 };
 use crate::protocol::sanitize::listed;
 
-impl Flow {
+impl<R> Flow<R> {
     pub(crate) fn with_pushed_requests(mut self, pushed: PushedRequests) -> Self {
         self.requests.pushed = pushed;
         self
@@ -36,7 +36,9 @@ impl Flow {
     pub(crate) fn response_mode(&self) -> ResponseMode {
         self.requests.response_mode
     }
+}
 
+impl Flow {
     /// Returns an error unless an authorization request can be sent to this server as configured.
     pub(super) fn check_sendable(&self, metadata: &Metadata) -> Result<(), FlowError> {
         authorization_endpoint(metadata)?;

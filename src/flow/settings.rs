@@ -7,7 +7,7 @@ use url::Url;
 
 use super::dpop::NonceCache;
 use super::error::FlowError;
-use super::redirect_uri::{binding, redirect_target};
+use super::redirect_uri::{RedirectUri, redirect_target};
 use super::request_settings::RequestSettings;
 use super::requested_access::RequestedAccess;
 use crate::clock::SharedClock;
@@ -19,6 +19,7 @@ use crate::protocol::authorization_request::is_reserved_parameter;
 use crate::protocol::sanitize::is_printable_ascii;
 use crate::protocol::{ScopeSet, State};
 use crate::random::Random;
+use crate::record::EntryId;
 use crate::request_permits::RequestPermits;
 use crate::telemetry::LogOnce;
 use crate::token::id_token::{AcrValues, IdTokenSettings};
@@ -33,14 +34,13 @@ const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 const DEFAULT_LOGIN_TIME_LIMIT: Duration = Duration::from_secs(600);
 
 /// The authorization code flow of a client at an authorization server.
+///
+/// A layer gives the flow its redirect URI. Without one (`Flow<()>`), it has settings only.
 #[derive(Clone, Debug)]
-pub(crate) struct Flow {
+pub(crate) struct Flow<R = RedirectUri> {
     pub(super) server: AuthorizationServer,
     pub(super) client: Client,
-    /// The string as configured: the authorization server compares it byte for byte (RFC 9700 §2.1).
-    pub(super) redirect_uri: String,
-    redirect_url: Url,
-    binding: Binding,
+    pub(super) redirect: R,
     pub(super) scopes: ScopeSet,
     pub(super) parameters: Vec<(String, String)>,
     pub(super) requests: RequestSettings,
@@ -81,11 +81,35 @@ pub(super) struct CustomEndSession {
 }
 
 impl Flow {
-    /// Creates a flow. Performs no I/O.
+    #[cfg(test)]
     pub(crate) fn new(
         server: &AuthorizationServer,
         client: Client,
         redirect_uri: &str,
+    ) -> Result<Self, ConfigError> {
+        Flow::without_redirect_uri(server, client)?.with_redirect_uri(redirect_uri)
+    }
+
+    pub(crate) fn redirect_uri(&self) -> &Url {
+        self.redirect.url()
+    }
+
+    /// Returns the binding of sessions and transactions: issuer, client, origin and path prefix of the routes.
+    pub(crate) fn binding(&self) -> Binding {
+        self.redirect.binding()
+    }
+
+    /// Identifies the flow among those of a layer.
+    pub(crate) fn entry(&self) -> EntryId {
+        self.redirect.entry()
+    }
+}
+
+impl Flow<()> {
+    /// Creates a flow that has no redirect URI yet. Performs no I/O.
+    pub(crate) fn without_redirect_uri(
+        server: &AuthorizationServer,
+        client: Client,
     ) -> Result<Self, ConfigError> {
         client.check()?;
         if !client.is_for_logins() {
@@ -97,21 +121,10 @@ impl Flow {
         }
         let mut scopes = ScopeSet::default();
         scopes.insert("openid");
-        let redirect_url = redirect_target("redirect URI", redirect_uri)?;
-        // Some servers append the authorization response with a second `?`, others drop the query.
-        if redirect_url.query().is_some() {
-            return Err(ConfigError::Url {
-                setting: "redirect URI",
-                value: redirect_uri.to_owned(),
-                reason: "it must not have a query",
-            });
-        }
         Ok(Self {
             server: server.clone(),
-            binding: binding(server.issuer(), client.id(), &redirect_url),
             client,
-            redirect_url,
-            redirect_uri: redirect_uri.to_owned(),
+            redirect: (),
             scopes,
             parameters: Vec::new(),
             requests: RequestSettings::default(),
@@ -132,6 +145,51 @@ impl Flow {
         })
     }
 
+    /// Returns the flow with the redirect URI of a layer.
+    pub(crate) fn with_redirect_uri(self, redirect_uri: &str) -> Result<Flow, ConfigError> {
+        let redirect = RedirectUri::new(self.server.issuer(), self.client.id(), redirect_uri)?;
+        Ok(self.placed(redirect))
+    }
+
+    /// Returns the flow as that of a further provider of the layer of `first`: its redirect URI is below that of `first`,
+    /// and the settings of all logins of the layer apply.
+    pub(crate) fn beside(self, first: &Flow, name: &str) -> Result<Flow, ConfigError> {
+        let (issuer, client_id) = (self.server.issuer(), self.client.id());
+        let redirect = first.redirect.below(issuer, client_id, name)?;
+        Ok(Flow {
+            login_time_limit: first.login_time_limit,
+            post_logout_redirect_uri: first.post_logout_redirect_uri.clone(),
+            ..self.placed(redirect)
+        })
+    }
+
+    fn placed(self, redirect: RedirectUri) -> Flow {
+        Flow {
+            server: self.server,
+            client: self.client,
+            redirect,
+            scopes: self.scopes,
+            parameters: self.parameters,
+            requests: self.requests,
+            push_permits: self.push_permits,
+            access: self.access,
+            max_age: self.max_age,
+            acr_values: self.acr_values,
+            post_logout_redirect_uri: self.post_logout_redirect_uri,
+            end_session: self.end_session,
+            default_token_lifetime: self.default_token_lifetime,
+            login_time_limit: self.login_time_limit,
+            missing_revocation_warning: self.missing_revocation_warning,
+            dpop: self.dpop,
+            nonces: self.nonces,
+            fapi2: self.fapi2,
+            id_tokens: self.id_tokens,
+            random: self.random,
+        }
+    }
+}
+
+impl<R> Flow<R> {
     /// Sets the scopes to request. `openid` is required: only an ID token authenticates the user, an access token
     /// does not (RFC 6749 §10.16).
     pub(crate) fn with_scopes(mut self, scopes: &str) -> Result<Self, ConfigError> {
@@ -298,15 +356,6 @@ impl Flow {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
-    }
-
-    pub(crate) fn redirect_uri(&self) -> &Url {
-        &self.redirect_url
-    }
-
-    /// Returns the binding of sessions and transactions: issuer, client, origin and path prefix of the routes.
-    pub(crate) fn binding(&self) -> Binding {
-        self.binding
     }
 
     /// Generates a `state` with 256 random bits.

@@ -69,7 +69,7 @@ impl Flow {
         let transaction = Transaction {
             state: StateDigest::of(state),
             secret: LoginSecret::new(self.random().bytes()?),
-            destination: Destination::new(self.server.issuer(), &self.redirect_uri),
+            destination: Destination::new(self.server.issuer(), self.redirect.as_str()),
             started_at: unix_seconds(&**self.clock()),
             by_person: request.by_person,
             purpose: request.purpose,
@@ -102,7 +102,7 @@ impl Flow {
     ) -> Result<AuthorizationRequest, FlowError> {
         let mut authorization = AuthorizationRequest::new(CodeRequest {
             client_id: self.client.id(),
-            redirect_uri: &self.redirect_uri,
+            redirect_uri: self.redirect.as_str(),
             scope: &self.scopes.to_string(),
             state,
             nonce: &secret.nonce(),

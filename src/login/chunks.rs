@@ -139,6 +139,8 @@ mod tests {
     fn plain(count: u8, schema: u8) -> Vec<u8> {
         let mut bytes = vec![count, schema];
         bytes.extend([9; 32]);
+        bytes.extend([8; 8]); // the provider
+        bytes.push(0); // an ID token
         bytes.extend(0_u64.to_be_bytes());
         for time in [1_800_000_000_i64, 1_800_000_000, 1_800_028_800] {
             bytes.extend(time.to_be_bytes());
@@ -175,15 +177,15 @@ mod tests {
     /// Correctly encrypted, but not a session of this version.
     #[test]
     fn a_sealed_record_of_another_version_or_chunk_count_is_no_session() {
-        assert!(open_plain(&plain(1, 4)).is_some());
+        assert!(open_plain(&plain(1, 5)).is_some());
         for (name, plain) in [
-            ("a newer schema", plain(1, 5)),
+            ("a newer schema", plain(1, 6)),
             ("the newest", plain(1, 255)),
-            ("an older one", plain(1, 3)),
-            ("of two chunks", plain(2, 4)),
-            ("of no chunk", plain(0, 4)),
-            ("of 255", plain(255, 4)),
-            ("more behind it", [plain(1, 4), vec![0]].concat()),
+            ("an older one", plain(1, 4)),
+            ("of two chunks", plain(2, 5)),
+            ("of no chunk", plain(0, 5)),
+            ("of 255", plain(255, 5)),
+            ("more behind it", [plain(1, 5), vec![0]].concat()),
             ("nothing", Vec::new()),
             ("a number alone", vec![1]),
             (
@@ -199,7 +201,7 @@ mod tests {
         ] {
             assert!(open_plain(&plain).is_none(), "{name}");
         }
-        let whole = plain(1, 4);
+        let whole = plain(1, 5);
         for end in 0..whole.len() {
             assert!(open_plain(&whole[..end]).is_none(), "{end}");
         }

@@ -50,11 +50,11 @@ pub(super) fn return_target_dropped(
     }
 }
 
-pub(super) fn login_succeeded(session: &SessionId, provider: &str, client_id: &str) {
+pub(super) fn login_succeeded(session: &SessionId, provider: &str, issuer: &str, client_id: &str) {
     count_login("success");
     tracing::info!(
         name: "login_succeeded", target: TARGET,
-        session = session.log_prefix(), provider, client_id, "user signed in"
+        session = session.log_prefix(), provider, issuer, client_id, "user signed in"
     );
 }
 

@@ -6,12 +6,13 @@ use http::header::HeaderMap;
 use super::layer::LoginLayer;
 use super::navigation::{self, FieldValue, SEC_FETCH_SITE};
 use super::pages;
+use super::provider::{Provider, provider_settings};
 use super::response::{self, LayerResponse};
 use super::settings::Settings;
 use crate::ConfigError;
 use crate::crypto::SigningKey;
 
-impl LoginLayer {
+provider_settings! {
     /// Signs users in only as the [FAPI 2.0 Security Profile] of the OpenID Foundation requires of clients, §5.2 to §5.4:
     ///
     /// | rule | here |
@@ -25,13 +26,13 @@ impl LoginLayer {
     /// | `nonce` has at most 64 characters | always so |
     /// | metadata, endpoints and keys are discovered, over https | the [`AuthorizationServer`](crate::AuthorizationServer) and the redirect URI are checked |
     /// | `iat` and `nbf` are at most 60 seconds in the future | [`with_leeway`](Self::with_leeway) is limited |
-    /// | logins are started by the application, not by other sites | a user who comes from another site is asked before the login starts, unless a session [authenticates again](Self::step_up); such a navigation starts no [silent login](Self::silent_login); [`with_third_party_login`](Self::with_third_party_login) is excluded |
+    /// | logins are started by the application, not by other sites | a user who comes from another site is asked before the login starts, unless a session [authenticates again](crate::LoginLayer::step_up); such a navigation starts no [silent login](crate::LoginLayer::silent_login); [`with_third_party_login`](crate::LoginLayer::with_third_party_login) is excluded |
     ///
     /// Settings apply in any order. One that contradicts the profile and follows it is an error of its own method, or
-    /// else of [`ready`](Self::ready) and of each login, which is then 500.
+    /// else of [`ready`](crate::LoginLayer::ready) and of each login, which is then 500.
     ///
-    /// [`ready`](Self::ready) and logins also fail if the metadata does not fit. The error names the member, its value
-    /// and what is required.
+    /// [`ready`](crate::LoginLayer::ready) and logins also fail if the metadata does not fit. The error names the member,
+    /// its value and what is required.
     ///
     /// ```
     /// use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, SigningKey};

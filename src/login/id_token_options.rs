@@ -1,12 +1,13 @@
-//! The settings of a [`LoginLayer`] for the tokens that the authorization server issues to this client.
+//! The settings of a provider for the tokens that the authorization server issues to this client.
 
 use std::time::Duration;
 
 use super::layer::LoginLayer;
+use super::provider::{Provider, provider_settings};
 use crate::config_error::ConfigError;
 use crate::crypto::Algorithm;
 
-impl LoginLayer {
+provider_settings! {
     /// Sets the signature algorithms of ID tokens, logout tokens and signed userinfo responses
     /// (`id_token_signed_response_alg` of the client's registration, [OpenID Connect Registration §2]).
     ///

@@ -11,6 +11,7 @@ use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, X_CSRF};
 use super::events;
 use super::extracted_from::ExtractedFrom;
+use super::provider::Provider;
 use super::redemptions::RedemptionCache;
 use super::required::RequiredLayer;
 use super::route_paths::{RouteNames, RoutePaths};
@@ -19,9 +20,9 @@ use super::settings::Settings;
 use super::silent_login::SilentLoginLayer;
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
-use crate::flow::{Flow, FlowError};
+use crate::flow::FlowError;
 use crate::issuer::{AuthorizationServer, Client};
-use crate::session::{SessionAdmin, SessionManager};
+use crate::session::{ProviderEntry, Providers, SessionAdmin, SessionManager};
 
 /// Signs users in with the authorization code flow and adds their [`Session`](crate::Session) to
 /// requests.
@@ -62,19 +63,42 @@ impl LoginLayer {
         redirect_uri: &str,
         cookie_key: CookieKey,
     ) -> Result<Self, ConfigError> {
-        let flow = Flow::new(server, client, redirect_uri)?;
+        Self::for_provider(Provider::unnamed(server, client)?, redirect_uri, cookie_key)
+    }
+
+    /// Like [`new`](Self::new), from a [`Provider`] with its name and its settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] if the redirect URI cannot be used, or [`ConfigError::Setting`] if it contradicts the settings of
+    /// the provider.
+    pub fn for_provider(
+        provider: Provider,
+        redirect_uri: &str,
+        cookie_key: CookieKey,
+    ) -> Result<Self, ConfigError> {
+        let display_name = Arc::clone(provider.display_name());
+        let flow = provider.flow.with_redirect_uri(redirect_uri)?;
+        flow.check_fapi2()?;
         let route_names = RouteNames::default();
         let paths = RoutePaths::beside(flow.redirect_uri(), &route_names)?;
         if paths.are_in_the_root() {
             events::routes_in_the_root(&paths);
         }
+        let origin = flow.redirect_uri().origin().ascii_serialization();
         let cookies = Cookies::new(&flow, cookie_key.clone());
         let redemptions = RedemptionCache::new(Arc::clone(flow.clock()));
+        let first = ProviderEntry {
+            name: provider.name,
+            display_name,
+            flow: Arc::new(flow),
+        };
+        let manager = SessionManager::new(Providers::new(first), cookie_key);
         static LAYERS: AtomicU64 = AtomicU64::new(0);
         Ok(Self::from_settings(Arc::new(Settings {
             layer: LAYERS.fetch_add(1, Ordering::Relaxed),
-            origin: flow.redirect_uri().origin().ascii_serialization(),
-            manager: Arc::new(SessionManager::new(Arc::new(flow), cookie_key)),
+            origin,
+            manager: Arc::new(manager),
             cookies,
             route_names,
             paths,

@@ -154,6 +154,7 @@
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [OpenID Connect Core §3.1]: https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth
 
+mod access_options;
 mod asked_login;
 mod chunks;
 mod context;
@@ -175,6 +176,7 @@ mod navigation;
 mod options;
 mod pages;
 mod presented_cookies;
+mod provider;
 mod redemptions;
 mod refusal;
 mod reject;
@@ -209,6 +211,7 @@ pub use future::LoginFuture;
 pub use layer::LoginLayer;
 pub use login_request::LoginRequest;
 pub use pages::ErrorPage;
+pub use provider::Provider;
 pub(crate) use required::SessionRequirement;
 pub use required::{Required, RequiredLayer};
 pub(crate) use response::misconfigured;

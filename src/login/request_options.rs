@@ -1,10 +1,11 @@
-//! The settings of a [`LoginLayer`] for how authorization requests are sent, and how the responses come back.
+//! The settings of a provider for how authorization requests are sent, and how the responses come back.
 
 use super::layer::LoginLayer;
+use super::provider::{Provider, provider_settings};
 use crate::crypto::SigningKey;
 use crate::flow::{PushedRequests, ResponseMode};
 
-impl LoginLayer {
+provider_settings! {
     /// Sets when authorization requests are sent over the back channel, with client authentication
     /// ([RFC 9126]). Default: [`PushedRequests::WhenAvailable`].
     ///
@@ -17,7 +18,7 @@ impl LoginLayer {
     /// parameters are never sent with the browser instead.
     ///
     /// A setting that contradicts the metadata is an error of the configuration in
-    /// [`ready`](Self::ready) and at each login: [`Never`](PushedRequests::Never) with
+    /// [`ready`](crate::LoginLayer::ready) and at each login: [`Never`](PushedRequests::Never) with
     /// `require_pushed_authorization_requests`, [`Required`](PushedRequests::Required) without an endpoint.
     ///
     /// ```
@@ -34,7 +35,7 @@ impl LoginLayer {
     /// [RFC 9126]: https://www.rfc-editor.org/rfc/rfc9126
     #[must_use]
     pub fn with_pushed_requests(self, pushed: PushedRequests) -> Self {
-        self.change_flow(|flow| flow.with_pushed_requests(pushed))
+        self.map_flow(|flow| flow.with_pushed_requests(pushed))
     }
 
     /// Signs authorization requests with `key` ([RFC 9101]): the user cannot change them, and the
@@ -49,21 +50,21 @@ impl LoginLayer {
     ///
     /// A key whose algorithm is not in `request_object_signing_alg_values_supported` of the metadata, and
     /// no key with `require_signed_request_object`, are errors of the configuration in
-    /// [`ready`](Self::ready) and at each login. So is an
+    /// [`ready`](crate::LoginLayer::ready) and at each login. So is an
     /// [authorization parameter](Self::with_authorization_parameter) with the name of a claim of JWTs, such as
     /// `aud`.
     ///
     /// [RFC 9101]: https://www.rfc-editor.org/rfc/rfc9101
     #[must_use]
     pub fn with_signed_requests(self, key: SigningKey) -> Self {
-        self.change_flow(|flow| flow.with_signed_requests(key))
+        self.map_flow(|flow| flow.with_signed_requests(key))
     }
 
     /// Sets how the authorization response is returned to the callback. Default: [`ResponseMode::Query`].
     ///
     /// A response in another mode is rejected, and the login can still complete with the right one. A mode
     /// that `response_modes_supported` of the metadata does not list is an error of the configuration in
-    /// [`ready`](Self::ready) and at each login; without that list it is requested anyway.
+    /// [`ready`](crate::LoginLayer::ready) and at each login; without that list it is requested anyway.
     ///
     /// - [`FormPost`](ResponseMode::FormPost): a page of the authorization server posts the code to the
     ///   callback, so that it is in no URL of the authorization server and in no `Referer`. The callback
@@ -78,6 +79,6 @@ impl LoginLayer {
     /// - [`FormPostJwt`](ResponseMode::FormPostJwt): both.
     #[must_use]
     pub fn with_response_mode(self, mode: ResponseMode) -> Self {
-        self.change_flow(|flow| flow.with_response_mode(mode))
+        self.map_flow(|flow| flow.with_response_mode(mode))
     }
 }

@@ -31,34 +31,8 @@ impl LoginLayer {
         if url.origin() != self.settings.flow().redirect_uri().origin() {
             return Err(invalid("its origin must be that of the redirect URI"));
         }
-        let login = self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))?;
+        let login = self.with_each_flow(|flow| flow.with_post_logout_redirect_uri(uri))?;
         login.with_paths(|settings| settings.post_logout_path = Some(url.path().to_owned()))
-    }
-
-    /// Sets the endpoint and the parameter name for an authorization server that has a sign-out
-    /// endpoint of another kind. Default: `end_session_endpoint` of its metadata.
-    ///
-    /// | server | endpoint | parameter |
-    /// | --- | --- | --- |
-    /// | Auth0 | `https://TENANT.auth0.com/v2/logout` | `returnTo` |
-    /// | Cognito | `https://DOMAIN.auth.REGION.amazoncognito.com/logout` | `logout_uri` |
-    ///
-    /// The request has `client_id` and, if
-    /// [`with_post_logout_redirect_uri`](Self::with_post_logout_redirect_uri) was called, that
-    /// parameter. Such servers do not return `state`, so users end on the default return target and
-    /// not on the `return_to` of their sign-out.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Url`] for a URL that is not https (or http on loopback),
-    /// [`ConfigError::Setting`] for a parameter that is empty, is `client_id`, or has other
-    /// characters than letters, digits, `_`, `-` and `.`.
-    pub fn with_end_session_endpoint(
-        self,
-        url: &str,
-        redirect_parameter: &str,
-    ) -> Result<Self, ConfigError> {
-        self.with_flow(|flow| flow.with_end_session_endpoint(url, redirect_parameter))
     }
 
     /// Sets the path that users return to after a sign-in or sign-out without `return_to`. Default:

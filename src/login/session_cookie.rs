@@ -10,9 +10,11 @@ use super::cookies::CookieLifetime;
 use super::events;
 use super::jar::{Jar, NO_SILENT_LOGIN, SIGNED_IN};
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
+use super::refusal::LoginRefusal;
 use super::settings::Settings;
 use crate::clock::time_until;
 #[cfg(feature = "testing")]
+use crate::record::SessionRecord;
 use crate::session::SealSessionError;
 use crate::session::{LoadedSession, OpenedSession, SessionTime};
 use crate::store::StoreError;
@@ -100,6 +102,21 @@ impl Settings {
     ) -> Result<SessionCookie, StoreError> {
         let opened = self.open_cookies(headers, touch).outcome().await;
         self.resolve(opened, headers)
+    }
+
+    /// Returns the session that a login replaces, for the hook of the application.
+    pub(super) async fn previous_session(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<Arc<SessionRecord>>, LoginRefusal> {
+        if !self.manager.has_login_hook() {
+            return Ok(None);
+        }
+        let cookie = self.session(headers, false).await;
+        let cookie = cookie.map_err(|error| LoginRefusal::from(&error))?;
+        Ok(cookie
+            .session
+            .map(|(loaded, _)| Arc::clone(loaded.record())))
     }
 
     /// Returns the session of a request. Cookies that do not belong to it are cleared, so that

@@ -63,7 +63,7 @@ pub(super) struct ErrorPageRenderer(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> Str
 
 impl Settings {
     pub(super) fn flow(&self) -> &Arc<Flow> {
-        self.manager.flow()
+        self.manager.layer_flow()
     }
 
     /// Returns whether a request with a session passes the CSRF check.

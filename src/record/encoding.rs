@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::identifiers::SessionId;
-use super::session::{ProviderSession, ResourceToken, SessionRecord, SessionTokens};
+use super::identifiers::{EntryId, SessionId};
+use super::session::{ProviderSession, ResourceToken, SessionRecord, SessionTokens, SubjectSource};
 use crate::crypto::ProofKey;
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object;
 use crate::protocol::{AccessToken, AuthorizationDetails, Claims, IdToken, RefreshToken, ScopeSet};
 
 /// Records with another schema cannot be decoded.
-const SCHEMA: u8 = 4;
+const SCHEMA: u8 = 5;
 
 impl SessionRecord {
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -24,6 +24,8 @@ impl SessionRecord {
         let details = (!details.is_empty()).then(|| details.to_json());
         Writer::new(SCHEMA)
             .raw(self.id.as_bytes())
+            .raw(self.entry.as_bytes())
+            .raw(&[self.subject_source.to_byte()])
             .unsigned(self.generation)
             .number(self.created_at)
             .number(self.last_seen)
@@ -48,12 +50,19 @@ impl SessionRecord {
     /// Decodes a record. Returns `None` if the schema differs or the bytes are not a record of a user.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes, SCHEMA)?;
-        let (id, generation) = (reader.array().map(SessionId::new)?, reader.unsigned()?);
+        let (id, entry) = (
+            reader.array().map(SessionId::new)?,
+            reader.array().map(EntryId::new)?,
+        );
+        let [source] = reader.array()?;
+        let (subject_source, generation) = (SubjectSource::from_byte(source)?, reader.unsigned()?);
         let (created_at, last_seen) = (reader.number()?, reader.number()?);
         let ends_by = reader.number()?;
         let (claims, provider) = parse_claims(reader.text()?)?;
         let record = Self {
             id,
+            entry,
+            subject_source,
             created_at,
             last_seen,
             ends_by,
@@ -351,6 +360,8 @@ mod tests {
             prop_assert_eq!(texts(&tokens.resource_tokens), texts(&expected.resource_tokens));
             prop_assert_eq!(again.last_seen(), record.last_seen());
             prop_assert_eq!((again.id(), again.sid()), (record.id(), Some("s1")));
+            let providers = [&again, &record].map(|one| (one.entry(), one.subject_source()));
+            prop_assert_eq!(providers[0], providers[1]);
             prop_assert_eq!(again.app_data(), record.app_data());
         }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::crypto::base64url;
+use crate::crypto::binding::Binding;
 use crate::crypto::digest::sha256;
 
 /// The identifier of a session, for logs, support and administration. New at every login.
@@ -82,6 +83,26 @@ pub struct UserKey<'a> {
 /// 2^128 attempts; an accidental collision is expected after 2^64 users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UserDigest([u8; 16]);
+
+/// Identifies a provider of a layer: the first 8 bytes of the binding of its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryId([u8; 8]);
+
+impl EntryId {
+    pub(crate) const fn new(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn of(binding: &Binding) -> Self {
+        let mut start = [0; 8];
+        start.copy_from_slice(&binding.as_bytes()[..8]);
+        Self(start)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
 
 /// A session without its content, to record that it has ended: its user and its original creation time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,10 @@ mod session;
 
 pub use email::Email;
 pub(crate) use encoding::{Reader, Writer};
+pub(crate) use identifiers::{EntryId, SessionRef, UserDigest};
 pub use identifiers::{InvalidSessionId, SessionId, UserKey};
-pub(crate) use identifiers::{SessionRef, UserDigest};
 pub(crate) use resource_tokens::TokenTimes;
+pub use session::SubjectSource;
 #[cfg(test)]
 pub(crate) use session::tests::record_of;
 pub(crate) use session::{NewRecord, ResourceToken, SessionRecord, SessionTokens};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::identifiers::{SessionId, SessionRef, UserDigest, UserKey};
+use super::identifiers::{EntryId, SessionId, SessionRef, UserDigest, UserKey};
 use crate::crypto::ProofKey;
 use crate::protocol::claims::seconds;
 use crate::protocol::json::{Json, parse_object};
@@ -16,6 +16,8 @@ use crate::protocol::{AccessToken, AuthorizationDetails, Claims, IdToken, Refres
 #[derive(Clone)]
 pub(crate) struct SessionRecord {
     pub(super) id: SessionId,
+    pub(super) entry: EntryId,
+    pub(super) subject_source: SubjectSource,
     pub(super) created_at: i64,
     pub(super) last_seen: i64,
     /// The absolute limit at the time of login. If the configured limit is raised later, existing sessions keep
@@ -30,6 +32,16 @@ pub(crate) struct SessionRecord {
     pub(super) app_data: Option<String>,
     /// Increases with every change of the application data, like `generation` for the tokens.
     pub(super) app_data_generation: u64,
+}
+
+/// Where the provider of a session says who the user is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubjectSource {
+    /// In a verified ID token.
+    IdToken,
+    /// In a response of the provider to a request with the access token: the provider does not support OpenID Connect.
+    Userinfo,
 }
 
 /// The tokens of a session, which a refresh replaces.
@@ -77,6 +89,8 @@ pub(super) struct ProviderSession {
 /// The result of a login.
 pub(crate) struct NewRecord {
     pub(crate) id: SessionId,
+    pub(crate) entry: EntryId,
+    pub(crate) subject_source: SubjectSource,
     pub(crate) now: i64,
     pub(crate) claims: Claims,
     pub(crate) tokens: SessionTokens,
@@ -88,6 +102,8 @@ impl SessionRecord {
         let provider = provider.map(|claims| ProviderSession::read(|name| claims.member(name)));
         Self {
             id: new.id,
+            entry: new.entry,
+            subject_source: new.subject_source,
             created_at: new.now,
             last_seen: new.now,
             ends_by: i64::MAX,
@@ -103,6 +119,15 @@ impl SessionRecord {
     /// Returns the identifier, which is new at every login and not secret.
     pub(crate) fn id(&self) -> &SessionId {
         &self.id
+    }
+
+    /// Returns the provider that the user signed in at.
+    pub(crate) fn entry(&self) -> EntryId {
+        self.entry
+    }
+
+    pub(crate) fn subject_source(&self) -> SubjectSource {
+        self.subject_source
     }
 
     /// Returns the record with another identifier, for a session that has not been saved yet.
@@ -231,6 +256,21 @@ impl From<&SessionRecord> for SessionRef {
     }
 }
 
+impl SubjectSource {
+    pub(super) fn to_byte(self) -> u8 {
+        match self {
+            Self::IdToken => 0,
+            Self::Userinfo => 1,
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::IdToken, Self::Userinfo]
+            .into_iter()
+            .find(|source| source.to_byte() == byte)
+    }
+}
+
 impl ProviderSession {
     pub(super) fn read<'a>(claim: impl Fn(&str) -> Option<&'a Json<'a>>) -> Self {
         Self {
@@ -257,6 +297,8 @@ pub(crate) mod tests {
         let registered = RegisteredClaims::read(&parse_object(claims.as_bytes()).unwrap());
         SessionRecord::new(NewRecord {
             id: SessionId::new([7; 32]),
+            entry: EntryId::new([9; 8]),
+            subject_source: SubjectSource::IdToken,
             now,
             claims: Claims::new(Arc::clone(&claims), registered.unwrap()),
             tokens: SessionTokens {

@@ -9,6 +9,7 @@ use super::index::{IndexEntry, SessionIndex};
 use super::logout::BulkLogout;
 use super::manager::SessionManager;
 use crate::clock::system_time;
+use crate::flow::Flow;
 use crate::record::SessionId;
 use crate::store::StoreError;
 use crate::sync::Mutex;
@@ -52,8 +53,15 @@ use crate::sync::Mutex;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// The users are those of the provider that the layer was created with; [`at_provider`](Self::at_provider) returns a handle
+/// for those of another one. A subject is unique only within its issuer.
 #[derive(Clone)]
-pub struct SessionAdmin(Arc<Mutex<Arc<SessionManager>>>);
+pub struct SessionAdmin {
+    manager: Arc<Mutex<Arc<SessionManager>>>,
+    /// The name of the provider of the users. `None` for the first one.
+    provider: Option<Arc<str>>,
+}
 
 /// A session in the lists of [`SessionAdmin`], without claims and tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +80,9 @@ pub enum SessionAdminError {
         "sessions in cookies alone cannot be listed: use `with_session_store` or `with_shared_store`"
     )]
     NoStore,
+    /// The layer has no provider with this name.
+    #[error("the layer has no provider {0:?}")]
+    UnknownProvider(String),
     /// The store failed. A part of the operation may have taken effect; repeating it is safe.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -79,16 +90,40 @@ pub enum SessionAdminError {
 
 impl SessionAdmin {
     pub(crate) fn new(manager: Arc<SessionManager>) -> Self {
-        Self(Arc::new(Mutex::new(manager)))
+        Self {
+            manager: Arc::new(Mutex::new(manager)),
+            provider: None,
+        }
+    }
+
+    /// Returns a handle for the users of the [provider](crate::Provider) with this name.
+    ///
+    /// Its methods return [`SessionAdminError::UnknownProvider`] if the layer has none with this name.
+    #[must_use]
+    pub fn at_provider(&self, name: &str) -> Self {
+        Self {
+            manager: Arc::clone(&self.manager),
+            provider: Some(name.into()),
+        }
     }
 
     /// Applies later settings of the layer to this handle and all of its clones.
     pub(crate) fn set_manager(&self, manager: Arc<SessionManager>) {
-        *self.0.lock() = manager;
+        *self.manager.lock() = manager;
     }
 
     fn manager(&self) -> Arc<SessionManager> {
-        Arc::clone(&self.0.lock())
+        Arc::clone(&self.manager.lock())
+    }
+
+    /// Returns the flow of the provider of the users.
+    fn flow<'m>(&self, manager: &'m SessionManager) -> Result<&'m Flow, SessionAdminError> {
+        let Some(name) = &self.provider else {
+            return Ok(manager.layer_flow());
+        };
+        let provider = manager.providers().named(name);
+        let flow = provider.map(|provider| &*provider.flow);
+        flow.ok_or_else(|| SessionAdminError::UnknownProvider(name.as_ref().to_owned()))
     }
 
     /// Returns the live sessions of this subject (`sub`), the oldest first.
@@ -100,7 +135,8 @@ impl SessionAdmin {
     /// [`SessionAdminError`].
     pub async fn of_user(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
         let manager = self.manager();
-        manager.infos(&manager.user_index(subject)).await
+        let flow = self.flow(&manager)?;
+        manager.infos(&SessionIndex::of_user(flow, subject)).await
     }
 
     /// Returns the live sessions of this session at the authorization server (`sid`), the oldest first.
@@ -110,7 +146,8 @@ impl SessionAdmin {
     /// [`SessionAdminError`].
     pub async fn of_sid(&self, sid: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
         let manager = self.manager();
-        manager.infos(&manager.sid_index(sid)).await
+        let flow = self.flow(&manager)?;
+        manager.infos(&SessionIndex::of_sid(flow, sid)).await
     }
 
     /// Ends the session with this ID. An unknown session has ended already, which is not an error.
@@ -136,10 +173,9 @@ impl SessionAdmin {
     /// [`SessionAdminError`].
     pub async fn end_user(&self, subject: &str) -> Result<usize, SessionAdminError> {
         let manager = self.manager();
-        let user = (manager.flow.server().issuer(), subject);
-        manager
-            .end_listed(manager.user_index(subject), Some(user))
-            .await
+        let flow = self.flow(&manager)?;
+        let (list, issuer) = (SessionIndex::of_user(flow, subject), flow.server().issuer());
+        manager.end_listed(list, Some((issuer, subject))).await
     }
 
     /// Ends all sessions of this session at the authorization server (`sid`). Returns how many live sessions
@@ -150,7 +186,8 @@ impl SessionAdmin {
     /// [`SessionAdminError`].
     pub async fn end_sid(&self, sid: &str) -> Result<usize, SessionAdminError> {
         let manager = self.manager();
-        manager.end_listed(manager.sid_index(sid), None).await
+        let list = SessionIndex::of_sid(self.flow(&manager)?, sid);
+        manager.end_listed(list, None).await
     }
 }
 

@@ -107,7 +107,7 @@ impl Session {
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Option<RejectedProof> {
-        let flow = self.manager().flow();
+        let flow = self.flow().ok()?;
         flow.note_resource_response(uri, status, headers)
     }
 
@@ -119,7 +119,7 @@ impl Session {
         uri: &Uri,
     ) -> Result<ApiCredentials, SessionError> {
         let (token, key) = (token.access_token(), token.proof_key());
-        let credentials = self.manager().flow().credentials(token, key, method, uri);
+        let credentials = self.flow()?.credentials(token, key, method, uri);
         credentials.map_err(|error| SessionError::credentials(&error))
     }
 }

@@ -190,7 +190,8 @@ pub(crate) enum CreateSessionError {
 pub(super) enum UnsealError {
     /// The record is sealed with a key that this process does not have, or has an unknown format.
     Unreadable,
-    /// The record was not sealed for this session, secret, issuer and client, so it authenticates no user.
+    /// The record was not sealed for this session, secret and layer, or its provider is none of this layer, so it
+    /// authenticates no user.
     Foreign,
 }
 

@@ -13,7 +13,9 @@ const TARGET: &str = "tower_oauth::session";
 pub(super) fn record_unreadable(purpose: &'static str, reason: UnsealError) {
     let reason = match reason {
         UnsealError::Unreadable => "its key or format is unknown to this process",
-        UnsealError::Foreign => "it belongs to another session, issuer or client, or was changed",
+        UnsealError::Foreign => {
+            "it belongs to another session, or to a provider that this layer does not have, or was changed"
+        }
     };
     if may_log("session_record_unreadable", purpose) {
         tracing::warn!(

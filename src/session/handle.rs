@@ -13,10 +13,10 @@ use super::refresh::state::RefreshWaiter;
 use crate::bearer::{Policy, UnmetBySession};
 use crate::clock::{system_time, within};
 use crate::crypto::ProofKey;
-use crate::flow::UserInfo;
+use crate::flow::{Flow, UserInfo};
 use crate::protocol::credentials::is_token68;
 use crate::protocol::{AccessToken, AuthorizationDetails, Claims, ScopeSet};
-use crate::record::{Email, SessionId, SessionRecord, UserKey};
+use crate::record::{Email, SessionId, SessionRecord, SubjectSource, UserKey};
 use crate::sync::Mutex;
 
 /// An authenticated user session.
@@ -60,6 +60,19 @@ impl Session {
     /// Returns the subject (`sub`), which identifies the user at the issuer.
     pub fn subject(&self) -> &str {
         self.opened().subject()
+    }
+
+    /// Returns the name of the [provider](crate::Provider) that the user signed in at. Of a layer with a single provider, it is
+    /// `default` unless [`with_provider_name`](crate::LoginLayer::with_provider_name) or
+    /// [`for_provider`](crate::LoginLayer::for_provider) set another one.
+    pub fn provider(&self) -> &str {
+        let provider = self.0.manager.providers().of(self.opened());
+        provider.map_or("", |provider| &provider.name)
+    }
+
+    /// Returns where the provider said who the user is: in an ID token, or in a response to a request with the access token.
+    pub fn subject_source(&self) -> SubjectSource {
+        self.opened().subject_source()
     }
 
     /// Returns issuer and subject, which together identify the user.
@@ -198,7 +211,8 @@ impl Session {
         self.note_read();
         let current = self.current();
         let tokens = current.record().tokens();
-        if self.0.manager.is_main_resource(resource) {
+        let main = self.0.manager.main_resource(current.record());
+        if main.is_some_and(|main| **main == *resource) {
             let is_current = tokens.resource.as_deref() == Some(resource);
             return is_current.then(|| tokens.scopes.clone());
         }
@@ -214,15 +228,15 @@ impl Session {
         let Some(resource) = resource else {
             return self.valid_token_of(None).await;
         };
-        let manager = &self.0.manager;
-        let Some(known) = manager.flow().find_resource(resource) else {
-            let configured = manager.flow().resources().iter();
+        let flow = self.flow()?;
+        let Some(known) = flow.find_resource(resource) else {
+            let configured = flow.resources().iter();
             return Err(SessionError::UnknownResource {
                 resource: resource.to_owned(),
                 configured: configured.map(ToString::to_string).collect(),
             });
         };
-        let further = Some(known).filter(|_| !manager.is_main_resource(resource));
+        let further = Some(known).filter(|known| flow.main_resource() != Some(known));
         self.valid_token_of(further).await
     }
 
@@ -285,9 +299,15 @@ impl Session {
     /// [OpenID Connect Core §5.3]: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
     pub async fn userinfo(&self) -> Result<UserInfo, SessionError> {
         let token = self.valid_token(None).await?;
-        let flow = self.0.manager.flow();
+        let flow = self.flow()?;
         let tokens = token.record.tokens();
         Ok(flow.userinfo(tokens, self.subject()).await?)
+    }
+
+    /// Returns the flow of the provider that the user signed in at, which is one of the layer.
+    pub(crate) fn flow(&self) -> Result<&Arc<Flow>, SessionError> {
+        let flow = self.0.manager.flow_of(&self.0.opened);
+        flow.ok_or(SessionError::Ended)
     }
 
     pub(crate) fn new(
@@ -363,7 +383,7 @@ impl Session {
         let waiter = self.0.proactive_refresh.lock().clone()?;
         let session = self.clone();
         self.0.manager.is_cookie_only().then_some(async move {
-            let clock = Arc::clone(session.0.manager.flow().clock());
+            let clock = Arc::clone(session.0.manager.clock());
             let outcome = within(&*clock, RESPONSE_TIMEOUT, waiter.outcome()).await;
             if let Some(Some(Ok(newest))) = outcome {
                 session.adopt(newest);
@@ -445,10 +465,8 @@ mod tests {
 
     async fn session(server: &Server) -> Session {
         let (flow, record) = sign_in(server).await;
-        let manager = Arc::new(SessionManager::new(
-            Arc::new(flow),
-            CookieKey::generate().unwrap(),
-        ));
+        let manager = SessionManager::of_flow(flow, CookieKey::generate().unwrap());
+        let manager = Arc::new(manager);
         let loaded = manager.begin(record).await.unwrap();
         let now = manager.time();
         Session::new(manager, loaded, &now)

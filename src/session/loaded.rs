@@ -47,6 +47,8 @@ pub(crate) struct LoadedSession {
 impl OpenedSession {
     pub(super) const SIGNED_OUT: Self = Self::Ended("signed_out");
     pub(super) const EXPIRED: Self = Self::Ended("expired");
+    /// The user signed in at a provider that the layer does not have (any more).
+    pub(super) const OTHER_PROVIDER: Self = Self::Ended("provider_unknown");
     pub(super) const REFRESH_REJECTED: Self = Self::Ended("refresh_refused");
 
     /// Returns the one live session. Two live sessions are rejected, since an attacker may have planted one

@@ -58,23 +58,28 @@ impl SessionManager {
         self.store().is_some_and(SharedStore::is_shared)
     }
 
-    /// Ends the sessions that a logout token names: those of its `sid`, all of its `sub`, or those of `sub`
+    /// Ends the sessions that a logout token of the provider with this flow names: those of its `sid`, all of its `sub`, or those of `sub`
     /// with this `sid`. Returns the number of listed sessions; copies in cookies may be more.
     ///
     /// The `jti` is recorded after all sessions have ended. A delivery that failed half-way can be repeated,
     /// and ending a session twice has no effect.
-    pub(crate) async fn end_by_token(&self, token: &LogoutToken) -> Result<usize, EndSessionError> {
+    pub(crate) async fn end_by_token(
+        &self,
+        flow: &Flow,
+        token: &LogoutToken,
+    ) -> Result<usize, EndSessionError> {
         let Some(store) = self.store() else {
             return Err(StoreError::unavailable("there is no store").into());
         };
-        let issuer = self.flow.server().issuer();
-        let used_jti = used_jti(&self.flow, &token.jwt_id);
+        let issuer = flow.server().issuer();
+        let used_jti = used_jti(flow, &token.jwt_id);
         if store.get(&used_jti).await?.is_some() {
             return Err(EndSessionError::Replayed);
         }
         let user = token.subject.as_deref().map(|subject| (issuer, subject));
-        let user_list = token.subject.as_deref().map(|sub| self.user_index(sub));
-        let sid_list = token.session_id.as_deref().map(|sid| self.sid_index(sid));
+        let user_list = user.map(|(_, subject)| SessionIndex::of_user(flow, subject));
+        let sid_list = token.session_id.as_deref();
+        let sid_list = sid_list.map(|sid| SessionIndex::of_sid(flow, sid));
         let (list, sid) = match (user_list, sid_list) {
             (Some(list), None) | (None, Some(list)) => (list, None),
             // The token means neither other sessions of this user nor other users with this `sid`. Some
@@ -155,7 +160,8 @@ impl SessionManager {
     ) -> Result<(), StoreError> {
         let key = watermark_key(list);
         // A login in progress may complete this much later.
-        let ttl = self.absolute.saturating_add(self.flow.login_time_limit());
+        let ttl = self.absolute;
+        let ttl = ttl.saturating_add(self.layer_flow().login_time_limit());
         for _ in 0..MAX_ATTEMPTS {
             let stored = store.get(&key).await?;
             let mut watermark = match &stored {
@@ -184,8 +190,11 @@ impl SessionManager {
             Some(stored) => Ok(LogoutWatermark::read(&stored)?.covers(issued_at, sid)),
             None => Ok(false),
         };
-        let user = watermark_key(&self.user_index(record.subject()));
-        let Some(sid) = record.sid().map(|sid| self.sid_index(sid)) else {
+        let Some((by_user, by_sid)) = self.indexes_of(record) else {
+            return Ok(true);
+        };
+        let user = watermark_key(&by_user);
+        let Some(sid) = by_sid else {
             return covers(store.get(&user).await?, None);
         };
         let tag = sid.tag();

@@ -10,9 +10,13 @@ use super::events;
 use super::hooks::{EndReason, EndedSession, Hooks};
 use super::latest::{LastUses, LatestRecords};
 use super::pending_ends::PendingEnds;
+#[cfg(test)]
+use super::providers::ProviderEntry;
+use super::providers::Providers;
 use super::refresh::state::Refreshes;
-use crate::clock::{BothClocks, MAX_CLOCK_SKEW, time_until};
+use crate::clock::{BothClocks, MAX_CLOCK_SKEW, SharedClock, time_until};
 use crate::crypto::CookieKey;
+use crate::crypto::binding::Binding;
 use crate::crypto::seal::{Purpose, SealContext};
 use crate::expiring_map::ExpiringMap;
 use crate::flow::Flow;
@@ -25,7 +29,7 @@ use crate::telemetry::LogLimits;
 /// Creates, loads, changes and ends sessions. Layers, services and sessions share it.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionManager {
-    pub(super) flow: Arc<Flow>,
+    providers: Providers,
     pub(super) backend: SessionBackend,
     pub(super) absolute: Duration,
     pub(super) idle: Duration,
@@ -64,9 +68,9 @@ pub(super) struct LocalState {
 }
 
 impl SessionManager {
-    pub(crate) fn new(flow: Arc<Flow>, key: CookieKey) -> Self {
+    pub(crate) fn new(providers: Providers, key: CookieKey) -> Self {
         Self {
-            flow,
+            providers,
             backend: SessionBackend::Cookie,
             absolute: DEFAULT_ABSOLUTE_LIMIT,
             idle: DEFAULT_IDLE_LIMIT,
@@ -77,8 +81,20 @@ impl SessionManager {
         }
     }
 
-    pub(crate) fn with_flow(self, flow: Arc<Flow>) -> Self {
-        Self { flow, ..self }
+    /// Creates the manager of a layer with one provider.
+    #[cfg(test)]
+    pub(crate) fn of_flow(flow: Flow, key: CookieKey) -> Self {
+        let first = ProviderEntry {
+            name: "default".into(),
+            display_name: "default".into(),
+            flow: Arc::new(flow),
+        };
+        Self::new(Providers::new(first), key)
+    }
+
+    pub(crate) fn with_providers(mut self, change: impl FnOnce(&mut Providers)) -> Self {
+        change(&mut self.providers);
+        self
     }
 
     pub(crate) fn with_session_store(self, store: SharedStore) -> Self {
@@ -112,13 +128,44 @@ impl SessionManager {
         self
     }
 
-    pub(crate) fn flow(&self) -> &Arc<Flow> {
-        &self.flow
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
+    /// Returns the flow of the first provider, for what is the same for all: clock, randomness, the binding of sealed
+    /// records and the time limit of logins.
+    pub(crate) fn layer_flow(&self) -> &Arc<Flow> {
+        &self.providers.first().flow
+    }
+
+    /// Returns the flow of the provider that issued the tokens of this record. They are sent nowhere else.
+    pub(crate) fn flow_of(&self, record: &SessionRecord) -> Option<&Arc<Flow>> {
+        self.providers.of(record).map(|entry| &entry.flow)
+    }
+
+    /// Reports whether the application decides on logins.
+    pub(crate) fn has_login_hook(&self) -> bool {
+        self.hooks.on_login.is_set()
+    }
+
+    /// Revokes the tokens of a session that has ended, at the provider that issued them.
+    pub(crate) async fn revoke(&self, record: &SessionRecord) {
+        if let Some(flow) = self.flow_of(record) {
+            flow.revoke(record).await;
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        self.layer_flow().clock()
+    }
+
+    pub(super) fn binding(&self) -> Binding {
+        self.layer_flow().binding()
     }
 
     /// Reads the clocks, once for each request.
     pub(crate) fn time(&self) -> SessionTime {
-        self.local.rollback_guard.read(&**self.flow.clock())
+        self.local.rollback_guard.read(&**self.clock())
     }
 
     /// Returns when the session ends unless it is used again.
@@ -160,14 +207,14 @@ impl SessionManager {
 
     /// Rejects the session in this process from now on.
     pub(super) fn deny(&self, session: &SessionRef) {
-        let now = BothClocks::now(&**self.flow.clock());
+        let now = BothClocks::now(&**self.clock());
         let denylist = &self.local.denylist;
         self.warn_about_watermark(denylist.insert(session, now, self.max_lifetime()));
     }
 
     /// Like [`deny`](Self::deny), for a session whose user is not known.
     pub(super) fn deny_id(&self, id: &SessionId) {
-        let now = BothClocks::now(&**self.flow.clock());
+        let now = BothClocks::now(&**self.clock());
         let denylist = &self.local.denylist;
         self.warn_about_watermark(denylist.insert_id(id, now, self.max_lifetime()));
     }
@@ -193,7 +240,7 @@ impl SessionManager {
     /// Calls the hook for a session that has just ended, without waiting for it.
     pub(crate) fn notify_ended(&self, record: &SessionRecord, reason: EndReason) {
         let ended = EndedSession::new(record, reason);
-        self.hooks.notify_ended(self.flow.clock(), ended);
+        self.hooks.notify_ended(self.clock(), ended);
     }
 
     /// Calls the hook for a session whose record cannot be read. `user` is issuer and subject, if known.
@@ -204,17 +251,17 @@ impl SessionManager {
         reason: EndReason,
     ) {
         let ended = EndedSession::unopened(id, user, reason);
-        self.hooks.notify_ended(self.flow.clock(), ended);
+        self.hooks.notify_ended(self.clock(), ended);
     }
 
     /// Reports whether a warning about a lasting condition is due, which is at most once a minute.
     pub(super) fn warning_is_due(&self, event: &'static str, detail: &'static str) -> bool {
-        let now = self.flow.clock().monotonic();
+        let now = self.clock().monotonic();
         self.local.log_limits.allows(event, detail, now)
     }
 
     pub(super) fn random(&self) -> Random {
-        *self.flow.random()
+        *self.layer_flow().random()
     }
 
     /// Seals a record for the store, bound to the ID of its session.
@@ -249,7 +296,7 @@ impl SessionManager {
             });
         };
         let record = SessionRecord::from_bytes(&plain).ok_or(UnsealError::Unreadable)?;
-        match record.id() == id {
+        match record.id() == id && self.providers.of(&record).is_some() {
             true => Ok(record),
             false => Err(UnsealError::Foreign),
         }
@@ -264,13 +311,13 @@ impl SessionManager {
         SealContext {
             purpose,
             name,
-            binding: self.flow.binding(),
+            binding: self.binding(),
             session_secret: secret,
         }
     }
 
     fn timed(&self, store: SharedStore) -> SharedStore {
-        store.with_clock(Arc::clone(self.flow.clock()))
+        store.with_clock(Arc::clone(self.clock()))
     }
 }
 

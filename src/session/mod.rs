@@ -56,12 +56,13 @@ mod loaded;
 mod logout;
 mod manager;
 mod pending_ends;
+mod providers;
 mod refresh;
 mod sign_in;
 mod sign_out;
 
 pub use crate::flow::{UserInfo, UserInfoError};
-pub use crate::record::{Email, InvalidSessionId, SessionId, UserKey};
+pub use crate::record::{Email, InvalidSessionId, SessionId, SubjectSource, UserKey};
 pub use admin::{SessionAdmin, SessionAdminError, SessionInfo};
 pub(crate) use backend::MAX_COOKIE_BYTES;
 pub(crate) use clock_rollback::SessionTime;
@@ -75,6 +76,7 @@ pub(crate) use hooks::{LoginRejection, SessionHook};
 pub(crate) use loaded::{LoadedSession, OpenedSession, PresentedSession, SessionSecret};
 pub(crate) use logout::EndSessionError;
 pub(crate) use manager::{MAX_PER_USER, SessionManager};
+pub(crate) use providers::{ProviderEntry, Providers};
 pub(crate) use sign_in::SignInError;
 pub(crate) use sign_out::SignOut;
 

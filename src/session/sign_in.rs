@@ -16,6 +16,7 @@ use super::error::{CreateSessionError, SealSessionError};
 use super::hooks::{LoginRejection, NewLogin};
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
+use super::providers::ProviderEntry;
 use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome, StateDigest};
 use crate::protocol::token_response::TokenResponse;
 use crate::record::{SessionRecord, SessionRef};
@@ -67,7 +68,8 @@ impl SignInError {
 }
 
 impl SessionManager {
-    /// Redeems the code of a validated authorization response and creates the session of its user.
+    /// Redeems the code of a validated authorization response at its provider and creates the session of its user, in place
+    /// of the session `previous` of this browser.
     ///
     /// `permit` completes with a permit for the token request, or with `None` if none is available.
     /// `seal` writes the new session to cookies. It is called before anything of the session is stored, since a
@@ -76,34 +78,43 @@ impl SessionManager {
     /// A code is sent at most once. Run this in a task: dropped halfway, it leaves tokens that nothing revokes.
     pub(crate) async fn sign_in<P, C>(
         &self,
+        provider: &ProviderEntry,
         grant: AuthorizationGrant,
+        previous: Option<Arc<SessionRecord>>,
         permit: impl Future<Output = Option<P>>,
         seal: impl FnOnce(&LoadedSession) -> Result<C, SealSessionError>,
     ) -> Result<(LoadedSession, C), SignInError> {
         let permit = permit.await.ok_or(SignInError::Busy)?;
-        let tokens = self.redeem_once(&grant).await?;
+        let tokens = self.redeem_once(provider, &grant).await?;
         // The rest needs no permit.
         drop(permit);
         let required_user = grant.required_user();
-        let record = self.flow.complete(grant, tokens).await?;
+        let record = provider.flow.complete(grant, tokens).await?;
         let is_other_user =
             required_user.is_some_and(|user| user != SessionRef::from(&record).user);
         let created = match is_other_user {
             true => Err(SignInError::OtherUser),
-            false => self.create_approved(record.clone(), seal).await,
+            false => {
+                let new = NewLogin::new(provider.clone(), record.clone(), previous);
+                self.create_approved(new, record.clone(), seal).await
+            }
         };
         if created.is_err() {
             // These tokens will never be used.
-            self.flow.revoke(&record).await;
+            provider.flow.revoke(&record).await;
         }
         created
     }
 
     /// Redeems the code, unless its state was consumed here or by another process.
-    async fn redeem_once(&self, grant: &AuthorizationGrant) -> Result<TokenResponse, SignInError> {
+    async fn redeem_once(
+        &self,
+        provider: &ProviderEntry,
+        grant: &AuthorizationGrant,
+    ) -> Result<TokenResponse, SignInError> {
         let consumed = self.consume_state(grant.state()).await?;
         let consumed = consumed.ok_or(SignInError::Used)?;
-        match self.flow.redeem(grant).await {
+        match provider.flow.redeem(grant).await {
             Ok(tokens) => Ok(tokens),
             Err(failure) => {
                 match failure.outcome {
@@ -130,7 +141,8 @@ impl SessionManager {
             return Ok(Some(ConsumedState { entry: None }));
         };
         let key = Key::new("state", &state.to_text());
-        let ttl = self.flow.login_time_limit().saturating_add(CLOCK_SKEW);
+        let limit = self.layer_flow().login_time_limit();
+        let ttl = limit.saturating_add(CLOCK_SKEW);
         match store.put(&key, Bytes::new(), ttl, Expect::Absent).await? {
             Put::Stored(version) => Ok(Some(ConsumedState {
                 entry: Some((key, version)),
@@ -153,7 +165,7 @@ impl SessionManager {
         let (Some(store), Some((key, version))) = (self.store(), consumed.entry) else {
             return;
         };
-        let now = self.flow.clock().monotonic();
+        let now = self.clock().monotonic();
         let expect = Expect::Version(version);
         let put = store.put(&key, Bytes::new(), REJECTED_TTL, expect).await;
         let Ok(Put::Stored(version)) = put else {
@@ -171,10 +183,11 @@ impl SessionManager {
 
     async fn create_approved<C>(
         &self,
+        new: NewLogin,
         record: SessionRecord,
         seal: impl FnOnce(&LoadedSession) -> Result<C, SealSessionError>,
     ) -> Result<(LoadedSession, C), SignInError> {
-        let record = self.approve_login(record).await?;
+        let record = self.approve_login(new, record).await?;
         let record = self.after_watermark(record);
         // The next request would find no session, and begin another login.
         let now = self.time();
@@ -189,9 +202,12 @@ impl SessionManager {
     }
 
     /// Calls the login hook, once for each login.
-    async fn approve_login(&self, record: SessionRecord) -> Result<SessionRecord, LoginRejection> {
-        let new = NewLogin::new(Arc::clone(&self.flow), record.clone());
-        let Some(text) = self.hooks.approve_login(self.flow.clock(), new).await? else {
+    async fn approve_login(
+        &self,
+        new: NewLogin,
+        record: SessionRecord,
+    ) -> Result<SessionRecord, LoginRejection> {
+        let Some(text) = self.hooks.approve_login(self.clock(), new).await? else {
             return Ok(record);
         };
         text.and_then(|text| self.with_app_data(&record, text))
@@ -253,8 +269,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_keeps_a_bounded_number_of_rejected_states_and_removes_the_oldest() {
         let server = Server::new();
-        let flow = Arc::new(server.flow());
-        let manager = SessionManager::new(flow, CookieKey::generate().unwrap());
+        let manager = SessionManager::of_flow(server.flow(), CookieKey::generate().unwrap());
         let manager = manager.with_session_store(SharedStore::new(MemoryStore::new()));
         let is_consumed = async |n: usize| {
             let state = StateDigest::of(&State::new(n.to_string()));

@@ -144,7 +144,7 @@ impl SessionManager {
             PresentedSession::Record(record) => Some(record.user()),
             PresentedSession::Secret(_) => pending.user_of(&id),
         };
-        let now = self.flow.clock().monotonic();
+        let now = self.clock().monotonic();
         let end = PendingEnd {
             presented,
             revoked_generation,
@@ -165,7 +165,7 @@ impl SessionManager {
     async fn write_pending_ends(&self) {
         let mut delay = FIRST_RETRY_DELAY;
         loop {
-            self.flow.clock().sleep(delay).await;
+            self.clock().sleep(delay).await;
             let written = self.write_pending_ends_once().await;
             if self.local.pending_ends.is_done() {
                 return;
@@ -180,7 +180,7 @@ impl SessionManager {
     async fn write_pending_ends_once(&self) -> Result<(), StoreError> {
         let pending = &self.local.pending_ends;
         let (mut written, mut failed, mut outcome) = (0, 0, Ok(()));
-        for (id, end) in pending.due(self.flow.clock().monotonic()) {
+        for (id, end) in pending.due(self.clock().monotonic()) {
             match self.end_presented(end.presented).await {
                 Ok(Some(record)) => {
                     if end.revoked_generation.is_none() {
@@ -188,7 +188,7 @@ impl SessionManager {
                     }
                     let revoked = end.revoked_generation;
                     if revoked.is_none_or(|revoked| revoked < record.generation()) {
-                        self.flow.revoke(&record).await;
+                        self.revoke(&record).await;
                     }
                 }
                 Ok(None) => {}

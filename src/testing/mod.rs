@@ -92,10 +92,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! # Test refresh and logout
+//! # Test claims, refresh and logout
 //!
 //! | To test that … | Use … |
 //! | --- | --- |
+//! | users of several authorization servers can sign in | [`Browser::with_server`], one [clock](TestServer::with_clock) for all |
+//! | roles and groups are found in ID and access tokens | [`with_groups`](TestUser::with_groups), [`with_roles`](TestUser::with_roles), [`with_realm_roles`](TestUser::with_realm_roles), [`with_id_token_claim`](TestUser::with_id_token_claim), [`with_access_token_claim`](TestUser::with_access_token_claim) |
+//! | servers that release claims from the userinfo endpoint alone work | [`without_claims_in_id_token`](TestClient::without_claims_in_id_token) |
 //! | an expired access token is refreshed | [`with_access_token_lifetime`](TestClient::with_access_token_lifetime), [`ManualClock::advance`], [`count_grant`](TestServer::count_grant) |
 //! | servers without rotation, with expiring refresh tokens or with fewer scopes work | [`without_rotation`](TestClient::without_rotation), [`with_refresh_token_lifetime`](TestClient::with_refresh_token_lifetime), [`with_refreshed_id_token`](TestClient::with_refreshed_id_token), [`with_refreshed_scopes`](TestClient::with_refreshed_scopes) |
 //! | a replaced client secret does not fail logins | [`add_secret`](TestClient::add_secret), [`add_client`](TestServer::add_client) |

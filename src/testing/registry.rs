@@ -53,6 +53,8 @@ pub struct TestClient {
     pub(super) consent: bool,
     pub(super) access_token_lifetime: Duration,
     pub(super) refresh: RefreshRules,
+    /// Whether ID tokens have the claims that scopes grant.
+    pub(super) has_claims_in_id_token: bool,
     pub(super) backchannel_logout_uri: Option<String>,
     pub(super) frontchannel_logout_uri: Option<String>,
     pub(super) requires_dpop: bool,
@@ -182,6 +184,7 @@ impl TestClient {
             consent: true,
             access_token_lifetime: Duration::from_secs(300),
             refresh: RefreshRules::default(),
+            has_claims_in_id_token: true,
             backchannel_logout_uri: None,
             frontchannel_logout_uri: None,
             requires_dpop: false,
@@ -262,6 +265,18 @@ impl TestClient {
     /// Sets the lifetime of the client's access tokens. Default: five minutes.
     pub fn with_access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_token_lifetime = lifetime;
+        self
+    }
+
+    /// Releases the claims of the scopes `profile`, `email`, `address` and `phone` from the userinfo endpoint alone, as
+    /// OpenID Connect Core §5.4 says for the code flow.
+    ///
+    /// By default ID tokens have them too, as those of Keycloak, Entra ID, Google, Auth0 and authentik. Those of Duende
+    /// IdentityServer, node-oidc-provider, Authelia and ZITADEL do not unless that is configured. Claims that a login
+    /// [requests by name](crate::LoginLayer::with_requested_claims) for the ID token, and those of
+    /// [`with_id_token_claim`](super::TestUser::with_id_token_claim), stay in it.
+    pub fn without_claims_in_id_token(mut self) -> Self {
+        self.has_claims_in_id_token = false;
         self
     }
 

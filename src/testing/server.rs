@@ -195,11 +195,9 @@ impl TestServer {
         TestBackChannel::new(self.clone())
     }
 
-    /// Creates a browser that can reach this server and uses its clock.
+    /// Creates a browser that can reach this server and uses its clock. [`Browser::with_server`] adds another server.
     pub fn browser(&self) -> Browser {
-        Browser::new()
-            .with_clock(self.clock())
-            .with_service(self.shared.issuer.origin(), self.clone())
+        Browser::new().with_clock(self.clock()).with_server(self)
     }
 
     /// Creates an access token ([RFC 9068]) with subject `alice`, client `test-client`, no scopes, the

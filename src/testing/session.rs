@@ -12,7 +12,7 @@ use crate::crypto::base64url;
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object;
 use crate::protocol::{AccessToken, AuthorizationDetails, Claims, IdToken, RefreshToken, ScopeSet};
-use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens};
+use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens, SubjectSource};
 use crate::session::LoadedSession;
 use crate::{ConfigError, LoginLayer, Session};
 
@@ -160,7 +160,8 @@ impl TestSession {
 
     async fn begin(&self, login: &LoginLayer) -> LoadedSession {
         let manager = login.manager();
-        let flow = manager.flow();
+        let provider = manager.providers().first();
+        let flow = &provider.flow;
         let now = manager.time().wall();
         let mut claims = self.claims.clone();
         for (name, value) in [
@@ -185,6 +186,8 @@ impl TestSession {
         };
         let record = SessionRecord::new(NewRecord {
             id: SessionId::new(id),
+            entry: flow.entry(),
+            subject_source: SubjectSource::IdToken,
             now,
             claims,
             tokens: SessionTokens {

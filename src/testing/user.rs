@@ -1,6 +1,6 @@
 //! Users of a test server, and their claims.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::protocol::{ClientSecret, ScopeSet};
 
@@ -46,16 +46,17 @@ impl TestUser {
 
     /// Adds a claim of the user.
     ///
-    /// The claims that OpenID Connect Core §5.4 lists for a scope, such as `email`, are in the userinfo response and in
-    /// the ID token if that scope was granted. All others, such as `roles`, are in the userinfo response only;
-    /// [`with_id_token_claim`](Self::with_id_token_claim) adds them to the ID token. A login can also request each by name
+    /// The claims that OpenID Connect Core §5.4 lists for a scope, such as `email`, are in the userinfo response and,
+    /// unless the client [excludes](super::TestClient::without_claims_in_id_token) them, in the ID token if that scope was
+    /// granted. All others are in the userinfo response only; [`with_id_token_claim`](Self::with_id_token_claim) adds them
+    /// to the ID token. A login can also request each by name
     /// ([`with_requested_claims`](crate::LoginLayer::with_requested_claims)).
     pub fn with_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Adds a claim to the ID tokens of the user, whatever the scopes, for example `roles` or `groups`: a
+    /// Adds a claim to the ID tokens of the user, whatever the scopes and the client, for example `employee_id`: a
     /// [`Session`](crate::Session) has it in [`claims`](crate::Session::claims).
     pub fn with_id_token_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.id_token_claims.insert(name.to_owned(), value.into());
@@ -67,6 +68,43 @@ impl TestUser {
         self.access_token_claims
             .insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Sets the groups of the user: the claim `groups` in ID tokens, access tokens and the userinfo response, whatever the
+    /// scopes. The mapper of Keycloak and the claim of Okta and authentik have names or paths (`/staff`), that of
+    /// Entra ID has object ids and is not in the userinfo response.
+    pub fn with_groups<'a>(self, groups: impl IntoIterator<Item = &'a str>) -> Self {
+        let groups: Value = groups.into_iter().collect();
+        self.with_claim("groups", groups.clone())
+            .with_id_token_claim("groups", groups.clone())
+            .with_access_token_claim("groups", groups)
+    }
+
+    /// Sets the application roles of the user as Entra ID does: the claim `roles` in ID and access tokens.
+    pub fn with_roles<'a>(self, roles: impl IntoIterator<Item = &'a str>) -> Self {
+        let roles: Value = roles.into_iter().collect();
+        self.with_id_token_claim("roles", roles.clone())
+            .with_access_token_claim("roles", roles)
+    }
+
+    /// Sets the realm roles of the user as Keycloak does: the claim `realm_access.roles` in access tokens, and in ID
+    /// tokens. Keycloak has it in ID tokens only if *Add to ID token* is on in the mapper `realm roles` of the client
+    /// scope `roles`.
+    ///
+    /// ```
+    /// use tower_oauth::bearer::Policy;
+    /// use tower_oauth::testing::TestUser;
+    /// use tower_oauth::token::ScopeClaim;
+    ///
+    /// let alice = TestUser::new("alice", "wonderland").with_realm_roles(["clerk"]);
+    /// let policy = Policy::role(ScopeClaim::nested(["realm_access", "roles"]), "clerk")?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    pub fn with_realm_roles<'a>(self, roles: impl IntoIterator<Item = &'a str>) -> Self {
+        let roles: Value = roles.into_iter().collect();
+        let access = json!({ "roles": roles });
+        self.with_id_token_claim("realm_access", access.clone())
+            .with_access_token_claim("realm_access", access)
     }
 
     /// Sets the authentication context classes that the user can authenticate with, the usual one first. Default: none,

@@ -120,7 +120,8 @@ async fn logins_and_logouts_are_logged_inside_the_span_of_the_request() {
     let (answer, line) = event_in_span("login_succeeded", Ask::page(&callback).jar(&jar)).await;
     jar.take(&answer);
     assert!(line.contains("user signed in"), "{line}");
-    assert!(line.contains(&format!("provider=\"{ISSUER}\"")), "{line}");
+    assert!(line.contains("provider=\"default\""), "{line}");
+    assert!(line.contains(&format!("issuer=\"{ISSUER}\"")), "{line}");
     assert!(line.contains("client_id=\"shop\""), "{line}");
     let session = field(&line, "session");
     assert_eq!(session.len(), 8, "{line}");

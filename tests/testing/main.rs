@@ -20,5 +20,6 @@ mod fapi2;
 mod logout;
 mod refresh_tokens;
 mod server;
+mod several_servers;
 mod tokens;
 mod tools;

@@ -7,11 +7,13 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use tower::ServiceExt;
+use tower_oauth::bearer::Policy;
 use tower_oauth::clock::Clock as _;
 use tower_oauth::testing::{
     Browser, Endpoint, Fault, ManualClock, TestClient, TestServer, TestSession, TestSigningKey,
     TestUser,
 };
+use tower_oauth::token::ScopeClaim;
 use tower_oauth::{Algorithm, Session};
 
 use crate::support::authorization_server::{
@@ -85,6 +87,76 @@ async fn the_claims_of_a_user_are_in_the_tokens_by_scope_or_by_configuration() {
         let shown = shop.greeting(&jar).await;
         let roles = r#"["access token"] | ["userinfo"]"#;
         assert_eq!(shown, format!("{expected} | {roles}"), "{scopes}");
+    }
+}
+
+/// Names of roles and groups differ by server; the places are those of the servers that the methods name.
+#[tokio::test]
+async fn roles_and_groups_of_a_user_are_where_the_servers_put_them() {
+    let user = TestUser::new("alice", "wonderland")
+        .with_groups(["/staff"])
+        .with_roles(["Orders.Read"])
+        .with_realm_roles(["clerk"]);
+    let server = shop::server().add_user(user);
+    let login = shop::login(&server);
+    let realm_role = ScopeClaim::nested(["realm_access", "roles"]);
+    let policy = Policy::role(realm_role, "clerk").unwrap();
+    let policy = policy.and_role("roles", "Orders.Read").unwrap();
+    let policy = policy.and_role("groups", "/staff").unwrap();
+    let show = async |session: Session| {
+        let token = session.access_token().await.unwrap();
+        let token = part(token.expose(), 1);
+        let userinfo = session.userinfo().await.unwrap();
+        let names = ["groups", "roles", "realm_access"];
+        let userinfo = names.map(|name| userinfo.get(name).cloned().unwrap_or_default());
+        serde_json::json!([names.map(|name| token[name].clone()), userinfo]).to_string()
+    };
+    // The policy reads the claims of the ID token.
+    let required = login.required().with_policy(policy).unwrap();
+    let route = get(show).layer(required);
+    let app = Router::new().route("/", route).layer(login);
+    let shop = Shop { server, app };
+    let jar = shop.signed_in().await;
+    assert_eq!(
+        shop.greeting(&jar).await,
+        r#"[[["/staff"],["Orders.Read"],{"roles":["clerk"]}],[["/staff"],null,null]]"#
+    );
+}
+
+/// As servers that release claims from the userinfo endpoint alone (OpenID Connect Core §5.4).
+#[tokio::test]
+async fn a_client_without_claims_in_id_tokens_has_those_that_were_configured_or_requested() {
+    let user = TestUser::new("alice", "wonderland")
+        .with_claim("email", "alice@example.test")
+        .with_claim("name", "Alice")
+        .with_id_token_claim("tenant", "one");
+    let server = shop::server().add_user(user);
+    let client = shop::client().without_claims_in_id_token();
+    let server = server.add_client(client);
+    let requested = serde_json::json!({ "id_token": { "name": null } });
+    let plain = shop::login(&server)
+        .with_scopes("openid profile email")
+        .unwrap();
+    let by_name = plain.clone().with_requested_claims(requested).unwrap();
+    for (login, expected) in [(plain, "tenant"), (by_name, "name tenant")] {
+        let show = async |session: Session| {
+            let names = ["email", "name", "preferred_username", "tenant"];
+            let in_id_token = |name: &&str| session.claims().get(name).is_some();
+            let in_id_token: Vec<_> = names.into_iter().filter(in_id_token).collect();
+            let userinfo = session.userinfo().await.unwrap();
+            let in_userinfo = |name: &&str| userinfo.get(name).is_some();
+            let in_userinfo: Vec<_> = names.into_iter().filter(in_userinfo).collect();
+            format!("{} | {}", in_id_token.join(" "), in_userinfo.join(" "))
+        };
+        let app = Router::new().route("/", get(show)).layer(login);
+        let server = server.clone();
+        let shop = Shop { server, app };
+        let jar = shop.signed_in().await;
+        let userinfo = "email name preferred_username";
+        assert_eq!(
+            shop.greeting(&jar).await,
+            format!("{expected} | {userinfo}")
+        );
     }
 }
 

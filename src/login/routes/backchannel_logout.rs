@@ -35,7 +35,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     let Some(token) = single(&form, "logout_token") else {
         return reject("logout_token_missing", NO_TOKEN);
     };
-    let flow = settings.flow();
+    let flow = Arc::clone(settings.flow());
     let token = match logout_token::verify(
         flow.server(),
         token,
@@ -58,7 +58,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     let by = token.session_id.as_ref().map_or("sub", |_| "sid");
     // In a separate task: the caller may close the connection early.
     let manager = Arc::clone(&settings.manager);
-    let ending = async move { manager.end_by_token(&token).await };
+    let ending = async move { manager.end_by_token(&flow, &token).await };
     let ending = tokio::spawn(ending.in_current_span());
     match ending.await {
         Ok(Ok(ended)) => {

@@ -25,20 +25,25 @@ use crate::login::{chunks, events, pages, transactions};
 use crate::protocol::State;
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::record::SessionRef;
-use crate::session::{EndReason, SignInError, SignOut};
+use crate::session::{EndReason, ProviderEntry, SignInError, SignOut};
 use crate::store::StoreError;
 
-pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
-    let is_form = settings.flow().response_mode().is_form();
+pub(super) async fn handle<B: Body>(
+    settings: &Settings,
+    provider: &ProviderEntry,
+    parts: &Parts,
+    body: B,
+) -> LayerResponse {
+    let is_form = provider.flow.response_mode().is_form();
     let mut response = match parts.method {
         // In the other response modes no form is ever posted here.
         Method::POST if !is_form => response::method_not_allowed("GET"),
         Method::GET | Method::POST if !is_a_page(&parts.headers) => {
             settings.reject_login(&parts.headers, &NOT_A_NAVIGATION, None)
         }
-        Method::GET => handle_callback(settings, parts).await,
+        Method::GET => handle_callback(settings, provider, parts).await,
         Method::POST => {
-            let received = form_post::receive(settings, parts, body).await;
+            let received = form_post::receive(settings, provider, parts, body).await;
             received.unwrap_or_else(|refusal| settings.reject_login(&parts.headers, &refusal, None))
         }
         _ if is_form => response::method_not_allowed("GET, POST"),
@@ -58,16 +63,17 @@ fn is_a_page(headers: &HeaderMap) -> bool {
 /// Reads the response in the mode that was requested. Which login it belongs to is not known yet.
 async fn read_response(
     settings: &Settings,
+    provider: &ProviderEntry,
     parts: &Parts,
     jar: &Jar<'_>,
 ) -> Result<AuthorizationResponse, UnreadResponse> {
     let query = parts.uri.query().unwrap_or_default();
-    let flow = settings.flow();
+    let flow = &provider.flow;
     let mode = flow.response_mode();
     // Without a login in this browser the response is of no use, so it may not use up the fetches of others.
     let has_login = mode.is_signed() && transactions::has_any(&settings.cookies, jar);
     let parameters = match mode.is_form() {
-        true => form_post::open(settings, query).map(Cow::Owned),
+        true => form_post::open(settings, provider, query).map(Cow::Owned),
         false => Ok(Cow::Borrowed(query)),
     };
     let parameters = parameters.map_err(|refusal| UnreadResponse {
@@ -110,10 +116,14 @@ fn reject_unread(
     settings.reject_login(headers, refusal, None)
 }
 
-async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
+async fn handle_callback(
+    settings: &Settings,
+    provider: &ProviderEntry,
+    parts: &Parts,
+) -> LayerResponse {
     let headers = &parts.headers;
     let jar = Jar::read(headers, &settings.cookies);
-    let authorization = match read_response(settings, parts, &jar).await {
+    let authorization = match read_response(settings, provider, parts, &jar).await {
         Ok(authorization) => authorization,
         Err(unread) => return reject_unread(settings, headers, &jar, &unread),
     };
@@ -126,6 +136,7 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
             let is_optional = transaction.purpose == LoginPurpose::Optional;
             match complete(
                 settings,
+                provider,
                 headers,
                 &jar,
                 *transaction,
@@ -182,6 +193,7 @@ enum CallbackRejection {
 /// Completes the login of a transaction.
 async fn complete(
     settings: &Settings,
+    provider: &ProviderEntry,
     headers: &HeaderMap,
     jar: &Jar<'_>,
     mut transaction: Transaction,
@@ -196,19 +208,23 @@ async fn complete(
     }
     let has_stepped_up = transaction.purpose == LoginPurpose::StepUp;
     let page = transaction.page;
-    let redemption = match settings.flow().accept(transaction, authorization).await {
+    let redemption = match provider.flow.accept(transaction, authorization).await {
         Ok(grant) => {
             let checked = settings
                 .check_sign_in_loop(jar, headers, replaces.as_ref())
                 .await;
             checked.map_err(CallbackRejection::Used)?;
+            let previous = settings.previous_session(headers).await;
+            let previous = previous.map_err(CallbackRejection::CanBeRepeated)?;
             let (manager, cookies) = (Arc::clone(&settings.manager), settings.cookies.clone());
+            let provider = provider.clone();
             let (state, lifetime) = (grant.state(), settings.flow().login_time_limit());
             let sign_in = |permit: PermitRequest| async move {
                 let seal = |new: &_| chunks::seal(&cookies, new);
-                let signed_in = manager.sign_in(grant, permit.wait(), seal).await?;
-                let (record, client_id) = (signed_in.0.record(), manager.flow().client().id());
-                events::login_succeeded(record.id(), record.issuer(), client_id);
+                let signed_in = manager.sign_in(&provider, grant, previous, permit.wait(), seal);
+                let signed_in = signed_in.await?;
+                let (record, client_id) = (signed_in.0.record(), provider.flow.client().id());
+                events::login_succeeded(record.id(), &provider.name, record.issuer(), client_id);
                 Ok(signed_in)
             };
             settings.redemptions.once(state, lifetime, sign_in).await
@@ -405,6 +421,7 @@ mod tests {
         let request = Request::get(uri).header(COOKIE, cookie).body(()).unwrap();
         handle(
             settings,
+            settings.manager.providers().first(),
             &request.into_parts().0,
             http_body_util::Empty::<Bytes>::new(),
         )

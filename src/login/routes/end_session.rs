@@ -88,7 +88,7 @@ pub(super) async fn begin(
     target: &str,
     is_script: bool,
 ) -> Option<EndSessionRedirect> {
-    let flow = settings.flow();
+    let flow = settings.manager.flow_of(record)?;
     let (state, id) = (flow.new_state().ok()?, flow.new_state().ok()?);
     let end = flow.end_session(record, &state).await?;
     let pending = PendingReturn {

@@ -20,14 +20,16 @@ use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::protocol::form;
 use crate::protocol::sanitize::log_safe;
+use crate::session::ProviderEntry;
 
 /// Returns the redirect to the callback with the encrypted form. Neither cookies nor the login are used.
 pub(super) async fn receive<B: Body>(
     settings: &Settings,
+    provider: &ProviderEntry,
     parts: &Parts,
     body: B,
 ) -> Result<LayerResponse, LoginRefusal> {
-    check_origin(settings, parts).await?;
+    check_origin(provider, parts).await?;
     // Which of two parameters counts is a matter of the reader.
     if parts.uri.query().is_some() {
         return Err(MALFORMED.because("the form was posted to a URL with a query, expected none"));
@@ -42,12 +44,15 @@ pub(super) async fn receive<B: Body>(
         };
         refusal.because(error.describe(&parts.headers))
     })?;
-    let checked = settings.flow().check_response(&text);
+    let checked = provider.flow.check_response(&text);
     checked.map_err(|error| LoginRefusal::from(&error))?;
     let now = settings.manager.time().wall();
     let plain = [&now.to_be_bytes(), text.as_bytes()].concat();
     let sealed = settings.cookies.seal(Purpose::FormPost, NAME, &plain)?;
-    let location = format!("{}?{PARAMETER}={sealed}", settings.paths.callback);
+    let location = format!(
+        "{}?{PARAMETER}={sealed}",
+        provider.flow.redirect_uri().path()
+    );
     if location.len() > MAX_LOCATION {
         return Err(TOO_LARGE.because(format!(
             "the URL with the encrypted form would have {} bytes, and at most {MAX_LOCATION} are possible",
@@ -58,13 +63,17 @@ pub(super) async fn receive<B: Body>(
 }
 
 /// Returns the form of a redirect of [`receive`].
-pub(super) fn open(settings: &Settings, query: &str) -> Result<String, LoginRefusal> {
+pub(super) fn open(
+    settings: &Settings,
+    provider: &ProviderEntry,
+    query: &str,
+) -> Result<String, LoginRefusal> {
     let pairs = form::parse(query).unwrap_or_default();
     let [(name, sealed)] = &pairs[..] else {
-        return Err(not_a_form(settings));
+        return Err(not_a_form(provider));
     };
     if name != PARAMETER {
-        return Err(not_a_form(settings));
+        return Err(not_a_form(provider));
     }
     let plain = settings.cookies.open(Purpose::FormPost, NAME, sealed);
     let plain = plain.ok_or_else(|| MALFORMED.because(UNREADABLE))?;
@@ -81,20 +90,20 @@ pub(super) fn open(settings: &Settings, query: &str) -> Result<String, LoginRefu
     Ok(text.to_owned())
 }
 
-fn not_a_form(settings: &Settings) -> LoginRefusal {
+fn not_a_form(provider: &ProviderEntry) -> LoginRefusal {
     let found = "the response came with GET, and not as a form";
-    LoginRefusal::from(&settings.flow().other_response_mode(found))
+    LoginRefusal::from(&provider.flow.other_response_mode(found))
 }
 
 /// Checks that the form was submitted by a page of the authorization server, if the browser says by whose: `null` is the
 /// origin of a page with a strict `Referrer-Policy` or in a sandbox.
-async fn check_origin(settings: &Settings, parts: &Parts) -> Result<(), LoginRefusal> {
+async fn check_origin(provider: &ProviderEntry, parts: &Parts) -> Result<(), LoginRefusal> {
     let found = match single(&parts.headers, &ORIGIN) {
         FieldValue::Absent | FieldValue::One("null") => return Ok(()),
         FieldValue::One(origin) => origin,
         FieldValue::Ambiguous => "more than one, or not ASCII",
     };
-    let expected = settings.flow().authorization_origin().await;
+    let expected = provider.flow.authorization_origin().await;
     let expected = expected.map_err(|error: FlowError| LoginRefusal::from(&error))?;
     if found == expected {
         return Ok(());

@@ -143,7 +143,7 @@ impl EndedBrowserSession {
             // The request may be gone.
             let _ = sender.send(outcome);
             if let Some(record) = record {
-                manager.flow().revoke(&record).await;
+                manager.revoke(&record).await;
             }
         };
         let revocation = tokio::spawn(ending.in_current_span());

@@ -28,7 +28,10 @@ pub(super) async fn handle<B: Body>(
 ) -> LayerResponse {
     match route {
         Route::Login => login::handle(&settings, &parts, body).await,
-        Route::Callback => callback::handle(&settings, &parts, body).await,
+        Route::Callback => {
+            let provider = settings.manager.providers().first();
+            callback::handle(&settings, provider, &parts, body).await
+        }
         Route::Logout => logout::handle(&settings, &parts, body).await,
         Route::Session => session::handle(&settings, &parts).await,
         Route::BackchannelLogout => backchannel_logout::handle(&settings, &parts, body).await,

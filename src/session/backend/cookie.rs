@@ -17,6 +17,9 @@ pub(super) fn open(
     if manager.is_denied(&record) {
         return OpenedSession::SIGNED_OUT;
     }
+    if manager.flow_of(&record).is_none() {
+        return OpenedSession::OTHER_PROVIDER;
+    }
     let loaded = with_latest(manager, LoadedSession::in_cookie(record));
     if manager.has_ended(loaded.record(), now) {
         return OpenedSession::EXPIRED;
@@ -118,7 +121,7 @@ pub(super) fn end_newest(manager: &SessionManager, loaded: &LoadedSession) -> Ar
 
 /// Reports whether this process has room for the refreshed record of a session.
 pub(super) fn has_room_for(manager: &SessionManager, record: &SessionRecord) -> bool {
-    let now = manager.flow.clock().monotonic();
+    let now = manager.clock().monotonic();
     manager.local.latest.has_room(record.id(), now)
 }
 
@@ -143,7 +146,8 @@ fn with_latest(manager: &SessionManager, loaded: LoadedSession) -> LoadedSession
     if let Some(newer) = latest.of(loaded.record()) {
         return loaded.with_record(newer);
     }
-    if manager.flow.resources().is_empty() {
+    let flow = manager.flow_of(loaded.record());
+    if flow.is_none_or(|flow| flow.resources().is_empty()) {
         return loaded;
     }
     // The cookie may have been too small for the tokens of further resources.

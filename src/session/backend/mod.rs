@@ -50,7 +50,7 @@ impl SessionManager {
     pub(crate) fn id_of(&self, presented: &PresentedSession) -> SessionId {
         match presented {
             PresentedSession::Record(record) => *record.id(),
-            PresentedSession::Secret(secret) => secret.id(self.flow.binding()),
+            PresentedSession::Secret(secret) => secret.id(self.binding()),
         }
     }
 

@@ -23,6 +23,9 @@ pub(super) async fn open(
     record: Arc<SessionRecord>,
     now: &SessionTime,
 ) -> Result<OpenedSession, StoreError> {
+    if manager.flow_of(&record).is_none() {
+        return Ok(OpenedSession::OTHER_PROVIDER);
+    }
     let newest = newest(manager, store, LoadedSession::in_cookie(record)).await?;
     Ok(match newest {
         OpenedSession::Session(loaded) if manager.has_ended(loaded.record(), now) => {

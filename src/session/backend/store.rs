@@ -21,7 +21,7 @@ pub(super) async fn open(
     secret: &SessionSecret,
     now: &SessionTime,
 ) -> Result<OpenedSession, StoreError> {
-    let id = secret.id(manager.flow.binding());
+    let id = secret.id(manager.binding());
     let Some(found) = store.get(&key(&id)).await? else {
         return Ok(OpenedSession::SIGNED_OUT);
     };
@@ -55,7 +55,7 @@ pub(super) fn new_session(
     record: SessionRecord,
 ) -> Result<LoadedSession, RandomError> {
     let secret = SessionSecret::random(manager.random())?;
-    let id = secret.id(manager.flow.binding());
+    let id = secret.id(manager.binding());
     Ok(LoadedSession::in_store(record.with_id(id), secret))
 }
 

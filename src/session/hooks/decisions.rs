@@ -8,17 +8,19 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::flow::{Flow, UserInfo, UserInfoError};
+use crate::flow::{UserInfo, UserInfoError};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
 use crate::record::{Email, SessionId, SessionRecord, UserKey};
 use crate::session::error::AppDataError;
+use crate::session::providers::ProviderEntry;
 
 /// A login with a verified ID token, before its session is created: the argument of
 /// [`LoginLayer::with_on_login`](crate::LoginLayer::with_on_login).
 #[derive(Clone)]
 pub struct NewLogin {
-    flow: Arc<Flow>,
+    provider: ProviderEntry,
     record: Arc<SessionRecord>,
+    previous: Option<Arc<SessionRecord>>,
 }
 
 /// The application's decision on a [`NewLogin`].
@@ -44,9 +46,34 @@ pub(crate) enum LoginRejection {
 }
 
 impl NewLogin {
-    pub(in crate::session) fn new(flow: Arc<Flow>, record: SessionRecord) -> Self {
-        let record = Arc::new(record);
-        Self { flow, record }
+    pub(in crate::session) fn new(
+        provider: ProviderEntry,
+        record: SessionRecord,
+        previous: Option<Arc<SessionRecord>>,
+    ) -> Self {
+        Self {
+            provider,
+            record: Arc::new(record),
+            previous,
+        }
+    }
+
+    /// Returns the name of the [provider](crate::Provider) that the user signed in at.
+    pub fn provider(&self) -> &str {
+        &self.provider.name
+    }
+
+    /// Returns the user who is signed in in this browser already, whose session the login replaces: the same user, or another
+    /// one, such as the same person at another provider.
+    ///
+    /// `None` if the session cookie is [`SameSite::Strict`](crate::login::SameSite::Strict): browsers do not send it then.
+    ///
+    /// # Security
+    ///
+    /// Every site can start a login with a link. Before the application links two users to one account, ask the person on a
+    /// page of its own.
+    pub fn previous_user(&self) -> Option<UserKey<'_>> {
+        self.previous.as_ref().map(|record| record.user_key())
     }
 
     /// Returns the issuer (`iss`), which identifies the authorization server.
@@ -93,9 +120,8 @@ impl NewLogin {
     ///
     /// [OpenID Connect Core §5.3]: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
     pub async fn userinfo(&self) -> Result<UserInfo, UserInfoError> {
-        self.flow
-            .userinfo(self.record.tokens(), self.subject())
-            .await
+        let (flow, tokens) = (&self.provider.flow, self.record.tokens());
+        flow.userinfo(tokens, self.subject()).await
     }
 }
 
@@ -142,7 +168,7 @@ impl fmt::Debug for NewLogin {
 /// [`LoginLayer::with_on_refresh`](crate::LoginLayer::with_on_refresh).
 #[derive(Clone)]
 pub struct RefreshedSession {
-    flow: Arc<Flow>,
+    provider: ProviderEntry,
     record: Arc<SessionRecord>,
     new_claims: Option<Claims>,
 }
@@ -161,12 +187,12 @@ pub(in crate::session) enum RefreshAction {
 
 impl RefreshedSession {
     pub(in crate::session) fn new(
-        flow: Arc<Flow>,
+        provider: ProviderEntry,
         record: Arc<SessionRecord>,
         new_claims: Option<Claims>,
     ) -> Self {
         Self {
-            flow,
+            provider,
             record,
             new_claims,
         }
@@ -185,6 +211,11 @@ impl RefreshedSession {
     /// Returns issuer and subject, which together identify the user.
     pub fn user_key(&self) -> UserKey<'_> {
         self.record.user_key()
+    }
+
+    /// Returns the name of the [provider](crate::Provider) that the user signed in at.
+    pub fn provider(&self) -> &str {
+        &self.provider.name
     }
 
     /// Returns the ID of the session.
@@ -233,9 +264,8 @@ impl RefreshedSession {
     ///
     /// [`UserInfoError`], for example if the response is about another subject.
     pub async fn userinfo(&self) -> Result<UserInfo, UserInfoError> {
-        self.flow
-            .userinfo(self.record.tokens(), self.subject())
-            .await
+        let (flow, tokens) = (&self.provider.flow, self.record.tokens());
+        flow.userinfo(tokens, self.subject()).await
     }
 }
 

@@ -198,7 +198,7 @@ impl<A: Send + 'static, R: Send + 'static> SessionHook<A, R> {
         Self(Some(Arc::new(move |argument| Box::pin(hook(argument)))))
     }
 
-    fn is_set(&self) -> bool {
+    pub(super) fn is_set(&self) -> bool {
         self.0.is_some()
     }
 

@@ -26,7 +26,7 @@ async fn sessions(
     for backend in ["cookie", "shared store", "store"] {
         let server = Server::new();
         let (flow, record) = sign_in(&server).await;
-        let manager = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
+        let manager = SessionManager::of_flow(flow, CookieKey::generate().unwrap());
         let store = || SharedStore::new(MemoryStore::new());
         let manager = match backend {
             "cookie" => manager,
@@ -115,7 +115,7 @@ async fn a_session_that_the_refresh_hook_ends_is_not_accepted() {
 #[tokio::test]
 async fn without_a_hook_a_refreshed_session_is_unchanged() {
     let (flow, record) = sign_in(&Server::new()).await;
-    let manager = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
+    let manager = SessionManager::of_flow(flow, CookieKey::generate().unwrap());
     let loaded = manager.begin(record).await.unwrap();
     let newer = manager.after_refresh(loaded.clone(), None).await.unwrap();
     assert!(Arc::ptr_eq(newer.record(), loaded.record()));

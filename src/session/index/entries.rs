@@ -46,7 +46,7 @@ pub(in crate::session) struct IndexEntry {
 
 impl SessionIndex {
     /// Returns the index of a user (`sub`).
-    pub(super) fn of_user(flow: &Flow, subject: &str) -> Self {
+    pub(in crate::session) fn of_user(flow: &Flow, subject: &str) -> Self {
         Self {
             by: IndexedBy::User,
             id: digest(flow, subject),
@@ -54,7 +54,7 @@ impl SessionIndex {
     }
 
     /// Returns the index of a session at the authorization server (`sid`).
-    pub(super) fn of_sid(flow: &Flow, sid: &str) -> Self {
+    pub(in crate::session) fn of_sid(flow: &Flow, sid: &str) -> Self {
         Self {
             by: IndexedBy::Sid,
             id: digest(flow, sid),

@@ -11,14 +11,15 @@ use crate::record::{SessionId, SessionRecord};
 use crate::store::{SharedStore, StoreError};
 
 impl SessionManager {
-    /// Returns the index of a user (`sub`).
-    pub(super) fn user_index(&self, subject: &str) -> SessionIndex {
-        SessionIndex::of_user(&self.flow, subject)
-    }
-
-    /// Returns the index of a session at the authorization server (`sid`).
-    pub(super) fn sid_index(&self, sid: &str) -> SessionIndex {
-        SessionIndex::of_sid(&self.flow, sid)
+    /// Returns the indexes of a session: that of its user, and that of its `sid` if it has one. `None` if its provider is
+    /// none of this layer.
+    pub(super) fn indexes_of(
+        &self,
+        record: &SessionRecord,
+    ) -> Option<(SessionIndex, Option<SessionIndex>)> {
+        let flow = self.flow_of(record)?;
+        let by_sid = record.sid().map(|sid| SessionIndex::of_sid(flow, sid));
+        Some((SessionIndex::of_user(flow, record.subject()), by_sid))
     }
 
     /// Adds a new session to its indexes before it is stored anywhere else: a session in no index could not
@@ -29,8 +30,9 @@ impl SessionManager {
         record: &SessionRecord,
         now: &SessionTime,
     ) -> Result<(), StoreError> {
-        let by_user = self.user_index(record.subject());
-        let by_sid = record.sid().map(|sid| self.sid_index(sid));
+        let Some((by_user, by_sid)) = self.indexes_of(record) else {
+            return Ok(());
+        };
         let entry = IndexEntry {
             id: *record.id(),
             issued_at: record.issued_at(),
@@ -47,7 +49,8 @@ impl SessionManager {
         // Only sessions of this user: a shared `sid` must not end the sessions of other users.
         let most = self.max_per_user.unwrap_or(MAX_PER_USER);
         if added.length > most {
-            self.end_surplus(store, record, most, now).await?;
+            let indexes = (&by_user, by_sid.as_ref());
+            self.end_surplus(store, record, indexes, most, now).await?;
         }
         let Some(by_sid) = by_sid else {
             return Ok(());
@@ -74,7 +77,9 @@ impl SessionManager {
         record: &SessionRecord,
         now: &SessionTime,
     ) -> Result<bool, StoreError> {
-        let by_user = self.user_index(record.subject());
+        let Some((by_user, _)) = self.indexes_of(record) else {
+            return Ok(false);
+        };
         let entries = by_user.read(store, now.wall()).await?;
         Ok(entries.iter().any(|entry| entry.id == *record.id()))
     }
@@ -87,9 +92,9 @@ impl SessionManager {
         record: &SessionRecord,
         now: &SessionTime,
     ) {
-        let by_user = self.user_index(record.subject());
-        let by_sid = record.sid().map(|sid| self.sid_index(sid));
-        for index in [Some(by_user), by_sid].into_iter().flatten() {
+        let indexes = self.indexes_of(record);
+        let indexes = indexes.map(|(by_user, by_sid)| [Some(by_user), by_sid]);
+        for index in indexes.into_iter().flatten().flatten() {
             let _ = index.remove(store, &[*record.id()], now.wall()).await;
         }
     }
@@ -115,10 +120,10 @@ impl SessionManager {
         &self,
         store: &SharedStore,
         new_session: &SessionRecord,
+        (by_user, by_sid): (&SessionIndex, Option<&SessionIndex>),
         most: usize,
         now: &SessionTime,
     ) -> Result<(), StoreError> {
-        let by_user = self.user_index(new_session.subject());
         let entries = by_user.read(store, now.wall()).await?;
         if entries.len() <= most {
             return Ok(());
@@ -140,8 +145,8 @@ impl SessionManager {
         }
         by_user.remove(store, &ended, now.wall()).await?;
         // The ended sessions may have had the same `sid` and must not fill its index.
-        match new_session.sid() {
-            Some(sid) => self.sid_index(sid).remove(store, &ended, now.wall()).await,
+        match by_sid {
+            Some(by_sid) => by_sid.remove(store, &ended, now.wall()).await,
             None => Ok(()),
         }
     }

@@ -76,7 +76,7 @@ impl SessionManager {
         mode: &RefreshMode,
     ) -> Result<LeaseOutcome, SessionError> {
         let base = Arc::clone(loaded.record());
-        let clock = self.flow.clock();
+        let clock = self.clock();
         let deadline = clock.monotonic().saturating_add(LEASE_WAIT_TIMEOUT);
         let mut delay = FIRST_POLL;
         loop {
@@ -167,7 +167,10 @@ impl SessionManager {
         fence: u64,
     ) -> (RefreshResult, TokenUse) {
         let record = loaded.record();
-        let failure = match self.flow.refresh(record, mode.target()).await {
+        let Some(flow) = self.flow_of(record) else {
+            return (Err(SessionError::Ended), TokenUse::Known);
+        };
+        let failure = match flow.refresh(record, mode.target()).await {
             Ok(new) if new.access_token.is_none() => {
                 return (
                     self.keep_refresh_token(loaded, new, fence).await,
@@ -175,8 +178,8 @@ impl SessionManager {
                 );
             }
             Ok(new) => {
-                let now = self.flow.clock().monotonic();
-                let resource = self.resource_of(mode);
+                let now = self.clock().monotonic();
+                let resource = self.resource_of(record, mode);
                 self.local
                     .refreshes
                     .record_success(record.id(), resource, now);
@@ -204,7 +207,7 @@ impl SessionManager {
                     // The other tokens of the session can be refreshed.
                     true => {
                         events::resource_refused(&error);
-                        self.resource_of(mode)
+                        self.resource_of(record, mode)
                     }
                     false => {
                         events::refresh_misconfigured(&error);
@@ -236,7 +239,7 @@ impl SessionManager {
     }
 
     fn confirms_rejection(&self, record: &SessionRecord) -> bool {
-        let now = self.flow.clock().monotonic();
+        let now = self.clock().monotonic();
         self.local.refreshes.confirms_rejection(*record.id(), now)
     }
 
@@ -247,7 +250,7 @@ impl SessionManager {
         resource: Option<&Arc<str>>,
         failure: SessionError,
     ) -> RefreshResult {
-        let (now, refreshes) = (self.flow.clock().monotonic(), &self.local.refreshes);
+        let (now, refreshes) = (self.clock().monotonic(), &self.local.refreshes);
         let random = self.random();
         Err(refreshes.record_failure(record.id(), resource, failure, now, random))
     }
@@ -277,7 +280,7 @@ impl SessionManager {
         let sent = loaded.record().tokens().refresh_token.clone();
         let rotated = new.refresh_token.is_some() && new.refresh_token != sent;
         let generation = fence.max(loaded.record().generation().saturating_add(1));
-        let (clock, refreshes) = (self.flow.clock(), &self.local.refreshes);
+        let (clock, refreshes) = (self.clock(), &self.local.refreshes);
         let mut delay = FIRST_RETRY_DELAY;
         let mut conflicts = 0;
         loop {
@@ -297,7 +300,7 @@ impl SessionManager {
             match current {
                 // The session ended during the request, so its tokens are of no further use.
                 Ok(None) => {
-                    self.flow.revoke(&record).await;
+                    self.revoke(&record).await;
                     return Err(SessionError::Ended);
                 }
                 // Saved by this attempt whose store response was lost, or by a later lease.

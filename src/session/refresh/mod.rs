@@ -109,19 +109,28 @@ impl SessionManager {
     ) -> Option<SessionError> {
         let refreshes = &self.local.refreshes;
         let of = |resource| refreshes.active_failure(record.id(), resource, now);
-        of(None).or_else(|| of(Some(self.resource_of(mode)?)))
+        of(None).or_else(|| of(Some(self.resource_of(record, mode)?)))
     }
 
     /// Returns the resource that a refresh requests a token for.
-    fn resource_of<'a>(&'a self, mode: &'a RefreshMode) -> Option<&'a Arc<str>> {
-        mode.resource().or_else(|| self.flow.main_resource())
+    fn resource_of<'a>(
+        &'a self,
+        record: &SessionRecord,
+        mode: &'a RefreshMode,
+    ) -> Option<&'a Arc<str>> {
+        mode.resource().or_else(|| self.main_resource(record))
+    }
+
+    /// Returns the resource that the access token of a session is requested for, at its provider.
+    pub(super) fn main_resource(&self, record: &SessionRecord) -> Option<&Arc<str>> {
+        self.flow_of(record)?.main_resource()
     }
 
     /// Waits for at most `limit` until no refresh is in progress in this process. Reports whether that was
     /// reached.
     pub(crate) async fn wait_for_refreshes(&self, limit: Duration) -> bool {
         let attempts = self.local.refreshes.attempts.wait_until_idle();
-        let idle = within(&**self.flow.clock(), limit, attempts).await;
+        let idle = within(&**self.clock(), limit, attempts).await;
         idle.is_some()
     }
 
@@ -130,7 +139,7 @@ impl SessionManager {
         loop {
             let waiter = self.join(loaded, &mode)?;
             let has_started = waiter.has_started();
-            let outcome = within(&**self.flow.clock(), REFRESH_TIMEOUT, waiter.outcome()).await;
+            let outcome = within(&**self.clock(), REFRESH_TIMEOUT, waiter.outcome()).await;
             let outcome = outcome.ok_or_else(|| SessionError::busy("the refresh timed out"))?;
             let newest = match outcome {
                 None => return Err(SessionError::busy("the refresh was aborted")),
@@ -182,15 +191,9 @@ impl SessionManager {
         now: &SessionTime,
     ) -> bool {
         let tokens = record.tokens();
-        let is_ours = resource.is_some() || tokens.resource.as_ref() == self.flow.main_resource();
+        let is_ours = resource.is_some() || tokens.resource.as_ref() == self.main_resource(record);
         let times = tokens.times(resource);
         is_ours && times.is_some_and(|times| now.wall() < token_ends_at(times, now))
-    }
-
-    /// Reports whether the access token of a session is for this resource.
-    pub(super) fn is_main_resource(&self, resource: &str) -> bool {
-        let main = self.flow.main_resource();
-        main.is_some_and(|main| **main == *resource)
     }
 
     fn join(
@@ -217,8 +220,11 @@ impl SessionManager {
         new_claims: Option<Claims>,
     ) -> RefreshResult {
         let record = Arc::clone(loaded.record());
-        let refreshed = RefreshedSession::new(Arc::clone(&self.flow), record, new_claims);
-        let decision = self.hooks.after_refresh(self.flow.clock(), refreshed).await;
+        let Some(provider) = self.providers().of(&record).cloned() else {
+            return Ok(loaded);
+        };
+        let refreshed = RefreshedSession::new(provider, record, new_claims);
+        let decision = self.hooks.after_refresh(self.clock(), refreshed).await;
         let saved = match decision {
             RefreshAction::Keep => return Ok(loaded),
             RefreshAction::KeepWith(Ok(text)) => {
@@ -248,10 +254,10 @@ impl SessionManager {
             if self.has_ended(record, &self.time()) {
                 break;
             }
-            self.flow.clock().sleep(END_RETRY_DELAY).await;
+            self.clock().sleep(END_RETRY_DELAY).await;
         }
         self.notify_ended(record, EndReason::Hook);
-        self.flow.revoke(record).await;
+        self.revoke(record).await;
     }
 }
 

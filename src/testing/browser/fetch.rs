@@ -10,7 +10,7 @@ use url::Url;
 
 use super::outgoing::is_trustworthy;
 use super::outgoing::{Initiator, Mode, OutgoingRequest, ReferrerPolicy};
-use super::{Browser, BrowserError, transport};
+use super::{Browser, BrowserError, site, transport};
 use crate::clock::Clock as _;
 
 /// The last response after all redirects.
@@ -74,12 +74,8 @@ impl Browser {
         let url = &outgoing.url;
         let request = self.request(outgoing, chain, tainted)?;
         let sent_origin = request.headers().get(ORIGIN).cloned();
-        let transport = self
-            .origins
-            .iter()
-            .find(|(origin, _)| *origin == url.origin());
-        let result = match transport {
-            Some((_, transport)) => transport.send(request).await,
+        let result = match site::serving(&self.sites, url) {
+            Some(site) => site.transport().send(request).await,
             None => transport::send_over_tcp(url, request).await,
         };
         let response = result.map_err(|source| BrowserError::Connection {

@@ -7,6 +7,7 @@ mod form;
 mod html;
 mod outgoing;
 mod page;
+mod site;
 mod subresource;
 mod transport;
 
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
 use tower_service::Service;
-use url::{Origin, Url};
+use url::Url;
 
 pub use cookie::{Cookie, CookieSameSite};
 pub use form::Form;
@@ -27,7 +28,9 @@ pub(super) use transport::{Transport, send_over_tcp};
 
 use self::cookie_jar::{CookieJar, SameSiteContext};
 use self::outgoing::{Initiator, OutgoingRequest};
+use self::site::Site;
 use super::clock::ManualClock;
+use super::server::TestServer;
 use crate::ConfigError;
 use crate::clock::Clock as _;
 
@@ -45,7 +48,7 @@ use crate::clock::Clock as _;
 /// Clones share the cookie jar, like windows of one browser.
 #[derive(Clone, Debug)]
 pub struct Browser {
-    origins: Vec<(Origin, Transport)>,
+    sites: Vec<Site>,
     clock: ManualClock,
     fetch_metadata: bool,
     jar: Arc<Mutex<CookieJar>>,
@@ -88,7 +91,7 @@ impl Browser {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            origins: Vec::new(),
+            sites: Vec::new(),
             clock: ManualClock::ticking(),
             fetch_metadata: true,
             jar: Arc::default(),
@@ -114,24 +117,24 @@ impl Browser {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        Ok(self.with_service(outgoing::origin(origin)?, service))
+        let origin = outgoing::origin(origin)?;
+        Ok(self.with_site(Site::new(origin, "", Transport::new(service))))
     }
 
-    pub(super) fn with_service<S, B>(mut self, origin: Origin, service: S) -> Self
-    where
-        S: Service<http::Request<Full<Bytes>>, Response = Response<B>>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
-        S::Future: Send,
-        B: http_body::Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        self.origins.retain(|(other, _)| *other != origin);
-        self.origins.push((origin, Transport::new(service)));
+    /// Connects a test server. The browser keeps its clock; for one time everywhere, give the servers
+    /// [one clock](TestServer::with_clock).
+    ///
+    /// Servers of one origin, such as the realms of Keycloak, are told apart by the paths of their issuers.
+    #[must_use]
+    pub fn with_server(self, server: &TestServer) -> Self {
+        let issuer = &server.shared.issuer;
+        let transport = Transport::new(server.clone());
+        self.with_site(Site::new(issuer.origin(), issuer.path(), transport))
+    }
+
+    fn with_site(mut self, site: Site) -> Self {
+        self.sites.retain(|other| !other.is_same(&site));
+        self.sites.push(site);
         self
     }
 

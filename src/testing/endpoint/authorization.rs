@@ -12,6 +12,7 @@ use super::authorization_response::{Recipient, respond};
 use super::request::{Error, Rejection, ValidatedRequest};
 use super::{pages, request_object};
 use crate::clock::Clock as _;
+use crate::crypto::{base64url, digest};
 
 /// The next step of an authorization request.
 pub(super) enum Step {
@@ -32,7 +33,7 @@ pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<
         Err(reason) => return pages::error(StatusCode::BAD_REQUEST, reason),
     };
     let validated = ValidatedRequest::validate(&parameters, state);
-    let browser = state.sessions.browser(server.cookie_name(), request);
+    let browser = state.sessions.browser(&server.cookie_name(), request);
     let interaction = match validated {
         Ok(request) => Interaction {
             request,
@@ -179,14 +180,13 @@ fn respond_error(
 }
 
 impl TestServer {
-    /// Cookies are not isolated by port (RFC 6265bis §8.5), so the name must differ from those of
-    /// applications on the same host.
-    pub(super) fn cookie_name(&self) -> &'static str {
-        if self.is_https() {
-            "__Host-Http-test-server"
-        } else {
-            "test-server"
-        }
+    /// Cookies are not isolated by port (RFC 6265bis §8.5), so the name must differ from those of applications and other
+    /// test servers on the same host.
+    pub(super) fn cookie_name(&self) -> String {
+        let digest = digest::sha256(self.issuer().as_bytes());
+        let issuer = base64url::encode(&digest[..6]);
+        let prefix = if self.is_https() { "__Host-Http-" } else { "" };
+        format!("{prefix}test-server-{issuer}")
     }
 
     pub(super) fn cookie(&self, value: &str) -> String {

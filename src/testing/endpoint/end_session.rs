@@ -19,7 +19,7 @@ pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<
         return pages::error(StatusCode::BAD_REQUEST, "A parameter is repeated.");
     };
     let state = &mut *server.state();
-    let browser = state.sessions.browser(server.cookie_name(), request);
+    let browser = state.sessions.browser(&server.cookie_name(), request);
     if let Some(page) = parameters.value("page") {
         return confirm(server, state, request, browser.as_deref(), page);
     }

@@ -26,7 +26,7 @@ pub(super) fn sign_in(server: &TestServer, request: &Request<Bytes>) -> Response
     let state = &mut *server.state();
     let now = server.clock().monotonic();
     let page = form.value("page").unwrap_or_default();
-    let browser = state.sessions.browser(server.cookie_name(), request);
+    let browser = state.sessions.browser(&server.cookie_name(), request);
     let pending = browser
         .as_deref()
         .and_then(|browser| state.sessions.pending(page, browser, now));
@@ -85,7 +85,7 @@ pub(super) fn consent(server: &TestServer, request: &Request<Bytes>) -> Response
     let state = &mut *server.state();
     let now = server.clock().monotonic();
     let page = parameters.value("page").unwrap_or_default();
-    let browser = state.sessions.browser(server.cookie_name(), request);
+    let browser = state.sessions.browser(&server.cookie_name(), request);
     let pending = browser
         .as_deref()
         .and_then(|browser| state.sessions.pending(page, browser, now));

@@ -108,6 +108,7 @@ pub(super) fn issue(
         let mint = id_token(server, &grant, with_nonce, &access_token);
         let granted = user
             .iter()
+            .filter(|_| client.has_claims_in_id_token)
             .flat_map(|user| user.granted_claims(scopes, false));
         let requested = user
             .iter()

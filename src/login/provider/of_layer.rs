@@ -1,0 +1,117 @@
+//! The providers of a [`LoginLayer`].
+
+use std::sync::Arc;
+
+use super::{Provider, checked_name, invalid_name};
+use crate::config_error::ConfigError;
+use crate::flow::Flow;
+use crate::login::LoginLayer;
+use crate::session::ProviderEntry;
+
+impl LoginLayer {
+    /// Adds a provider: users choose where to sign in.
+    ///
+    /// Its redirect URI, to register with the authorization server, is that of the layer and the name of the provider:
+    /// `https://shop.example.com/auth/callback/github` for the provider `github`. One redirect URI for each provider shows
+    /// which of them a response belongs to (RFC 9700 §4.4.2.2). The provider that the layer was created with keeps the
+    /// redirect URI of the layer, so adding one changes neither its registration nor its sessions.
+    ///
+    /// Sessions belong to their provider. If it is removed, or gets another name, its sessions end.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] if the layer has a provider with this name or has 16 of them, if only some of them have the
+    /// [FAPI 2.0 profile](Self::with_fapi2_security_profile), or if one of their clients signs assertions for an endpoint,
+    /// which another authorization server could replay.
+    pub fn add_provider(self, provider: Provider) -> Result<Self, ConfigError> {
+        let providers = self.settings.manager.providers();
+        if providers.named(&provider.name).is_some() {
+            let reason = "another provider of the layer has this name";
+            return Err(invalid_name(&provider.name, reason));
+        }
+        if providers.all().count() == MAX_PROVIDERS {
+            let reason = "a layer may have at most 16 providers";
+            return Err(invalid_name(&provider.name, reason));
+        }
+        let display_name = Arc::clone(provider.display_name());
+        let flow = provider
+            .flow
+            .beside(&providers.first().flow, &provider.name)?;
+        flow.check_fapi2()?;
+        for other in providers.all() {
+            if flow.server().issuer() != other.flow.server().issuer()
+                && (flow.client()).may_send_endpoint_audience_beside(other.flow.client())
+            {
+                return Err(invalid_name(&provider.name, ENDPOINT_AUDIENCE));
+            }
+            if other.flow.is_fapi2() && !flow.is_fapi2() {
+                return Err(invalid_name(&provider.name, NOT_FAPI2));
+            }
+        }
+        let entry = ProviderEntry {
+            name: provider.name,
+            display_name,
+            flow: Arc::new(flow),
+        };
+        Ok(self.with_session_manager(|manager| manager.with_providers(|all| all.add(entry))))
+    }
+
+    /// Sets the name of the provider that the layer was [created](Self::new) with, and the one that users see. Default:
+    /// `default` for both.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] as for [`Provider::new`] and [`add_provider`](Self::add_provider).
+    pub fn with_provider_name(self, name: &str, display_name: &str) -> Result<Self, ConfigError> {
+        let name = checked_name(name)?;
+        let providers = self.settings.manager.providers();
+        if providers.all().skip(1).any(|entry| entry.name == name) {
+            let reason = "another provider of the layer has this name";
+            return Err(invalid_name(&name, reason));
+        }
+        Ok(self.with_session_manager(|manager| {
+            manager.with_providers(|all| {
+                let first = all.first_mut();
+                (first.name, first.display_name) = (name, display_name.into());
+            })
+        }))
+    }
+
+    /// Changes the flow of the provider that the layer was created with.
+    pub(in crate::login) fn with_flow(
+        self,
+        change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        let flow = change(Flow::clone(self.settings.flow()))?;
+        // Another setting may have to comply with the profile, too.
+        flow.check_fapi2()?;
+        Ok(self.map_flow(|_| flow))
+    }
+
+    /// Like [`with_flow`](Self::with_flow), for settings that are possible with every other one.
+    pub(in crate::login) fn map_flow(self, change: impl FnOnce(Flow) -> Flow) -> Self {
+        let flow = Arc::new(change(Flow::clone(self.settings.flow())));
+        self.with_session_manager(|manager| {
+            manager.with_providers(|all| all.first_mut().flow = flow)
+        })
+    }
+
+    /// Changes the flows of all providers. What is set so applies to providers that are added later, too.
+    pub(in crate::login) fn with_each_flow(
+        self,
+        change: impl Fn(Flow) -> Result<Flow, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        let mut providers = self.settings.manager.providers().clone();
+        for entry in providers.all_mut() {
+            entry.flow = Arc::new(change(Flow::clone(&entry.flow))?);
+        }
+        Ok(self.with_session_manager(|manager| manager.with_providers(|all| *all = providers)))
+    }
+}
+
+const MAX_PROVIDERS: usize = 16;
+
+const ENDPOINT_AUDIENCE: &str = "clients of different authorization servers sign assertions, and one with an endpoint as audience, which another \
+     server could replay: remove `Client::with_assertion_audience`";
+const NOT_FAPI2: &str = "each provider of a layer with the FAPI 2.0 Security Profile must have it: see \
+                         `Provider::with_fapi2_security_profile`";

@@ -1,0 +1,64 @@
+//! The providers of a layer: where its users sign in.
+
+use std::sync::Arc;
+
+use crate::flow::Flow;
+use crate::record::{EntryId, SessionRecord};
+
+/// A provider of a layer.
+#[derive(Clone, Debug)]
+pub(crate) struct ProviderEntry {
+    pub(crate) name: Arc<str>,
+    pub(crate) display_name: Arc<str>,
+    pub(crate) flow: Arc<Flow>,
+}
+
+/// The providers of a layer, at least one. The identity of the layer is that of the first one.
+#[derive(Clone, Debug)]
+pub(crate) struct Providers {
+    first: ProviderEntry,
+    further: Vec<ProviderEntry>,
+}
+
+impl Providers {
+    pub(crate) fn new(first: ProviderEntry) -> Self {
+        Self {
+            first,
+            further: Vec::new(),
+        }
+    }
+
+    pub(crate) fn first(&self) -> &ProviderEntry {
+        &self.first
+    }
+
+    pub(crate) fn first_mut(&mut self) -> &mut ProviderEntry {
+        &mut self.first
+    }
+
+    pub(crate) fn add(&mut self, entry: ProviderEntry) {
+        self.further.push(entry);
+    }
+
+    /// Returns all, the first one first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &ProviderEntry> {
+        std::iter::once(&self.first).chain(&self.further)
+    }
+
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut ProviderEntry> {
+        std::iter::once(&mut self.first).chain(&mut self.further)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&ProviderEntry> {
+        self.all().find(|entry| *entry.name == *name)
+    }
+
+    /// Returns the provider that the user of this session signed in at. `None` if it is no longer one of this layer.
+    pub(crate) fn of(&self, record: &SessionRecord) -> Option<&ProviderEntry> {
+        self.with_id(record.entry())
+    }
+
+    fn with_id(&self, id: EntryId) -> Option<&ProviderEntry> {
+        self.all().find(|entry| entry.flow.entry() == id)
+    }
+}
