@@ -114,6 +114,7 @@
 //! | `resource` (RFC 8707) | [`add_resource`](LoginLayer::add_resource); [`Session::access_token_for`] |
 //! | `authorization_details` (RFC 9396), `claims` (OpenID Connect Core §5.5) | [`with_authorization_details`](LoginLayer::with_authorization_details), [`with_requested_claims`](LoginLayer::with_requested_claims) |
 //! | `acr_values`, `max_age`, `prompt`, `audience` and others | [`with_authorization_parameter`](LoginLayer::with_authorization_parameter); for one login [`LoginRequest`] |
+//! | client ID metadata documents, `jwks_uri` of the client | [`with_client_metadata`](LoginLayer::with_client_metadata) |
 //! | an `initiate_login_uri` | [`with_third_party_login`](LoginLayer::with_third_party_login) |
 //! | FAPI 2.0 | [`with_fapi2_security_profile`](LoginLayer::with_fapi2_security_profile), [`with_fapi2_message_signing`](LoginLayer::with_fapi2_message_signing) |
 //!

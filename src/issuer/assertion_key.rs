@@ -59,6 +59,14 @@ pub trait RemoteSigner: Send + Sync + 'static {
         None
     }
 
+    /// Returns the public key as a JWK ([RFC 7517 §4]), with the `kid` of [`key_id`](Self::key_id), for the
+    /// [metadata of the client](crate::login::ClientMetadata). Default: none. Called once.
+    ///
+    /// [RFC 7517 §4]: https://www.rfc-editor.org/rfc/rfc7517#section-4
+    fn public_jwk(&self) -> Option<Value> {
+        None
+    }
+
     /// Returns the signature of `message`, in the format of [RFC 7518 §3]. The message is not hashed yet.
     ///
     /// A signature of an elliptic curve is R and S with their full lengths (64 bytes for ES256), not DER. Only the length
@@ -99,6 +107,7 @@ enum Kind {
         signer: Arc<dyn DynSigner>,
         algorithm: Algorithm,
         key_id: Option<Arc<str>>,
+        public_jwk: Option<Arc<Value>>,
     },
 }
 
@@ -107,6 +116,22 @@ impl AssertionKey {
         match &self.0 {
             Kind::Local(key) => key.algorithm(),
             Kind::Remote { algorithm, .. } => *algorithm,
+        }
+    }
+
+    /// Returns the key id (`kid`).
+    pub(super) fn key_id(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Local(key) => key.key_id(),
+            Kind::Remote { key_id, .. } => key_id.as_deref(),
+        }
+    }
+
+    /// Returns the public key, unless it is that of a signer that does not publish it.
+    pub(super) fn public_jwk(&self) -> Option<Value> {
+        match &self.0 {
+            Kind::Local(key) => Some(key.public_jwk()),
+            Kind::Remote { public_jwk, .. } => public_jwk.as_deref().cloned(),
         }
     }
 
@@ -123,6 +148,7 @@ impl AssertionKey {
                 signer,
                 algorithm,
                 key_id,
+                ..
             } => (&**signer, *algorithm, key_id),
         };
         let mut header = json!({ "alg": algorithm.name(), "typ": media_type });
@@ -188,6 +214,7 @@ impl<T: RemoteSigner> From<T> for AssertionKey {
         Self(Kind::Remote {
             algorithm: signer.algorithm(),
             key_id: signer.key_id().map(Into::into),
+            public_jwk: signer.public_jwk().map(Arc::new),
             signer: Arc::new(signer),
         })
     }

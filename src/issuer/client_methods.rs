@@ -74,6 +74,22 @@ impl Client {
         Ok(url)
     }
 
+    /// Returns the registered name of the method, if it has one name and credentials that the client sends.
+    pub(super) fn method_name(&self) -> Option<&'static str> {
+        match &self.authentication {
+            Authentication::Basic(_) => Some("client_secret_basic"),
+            Authentication::Post(_) => Some("client_secret_post"),
+            Authentication::SecretJwt(_) => Some("client_secret_jwt"),
+            Authentication::FederatedAssertion(_) if self.is_spiffe => Some("spiffe_jwt"),
+            Authentication::PrivateKeyJwt(_) | Authentication::FederatedAssertion(_) => {
+                Some("private_key_jwt")
+            }
+            Authentication::MutualTls | Authentication::BearerToken(_) | Authentication::None => {
+                None
+            }
+        }
+    }
+
     /// A server without a list, a client without credentials and one with a certificate are always accepted: servers
     /// do not list these methods reliably.
     fn check_method(
@@ -81,17 +97,8 @@ impl Client {
         metadata: &Metadata,
         endpoint: ServerEndpoint,
     ) -> Result<(), EndpointError> {
-        let method = match &self.authentication {
-            Authentication::Basic(_) => "client_secret_basic",
-            Authentication::Post(_) => "client_secret_post",
-            Authentication::SecretJwt(_) => "client_secret_jwt",
-            Authentication::FederatedAssertion(_) if self.is_spiffe => "spiffe_jwt",
-            Authentication::PrivateKeyJwt(_) | Authentication::FederatedAssertion(_) => {
-                "private_key_jwt"
-            }
-            Authentication::MutualTls | Authentication::BearerToken(_) | Authentication::None => {
-                return Ok(());
-            }
+        let Some(method) = self.method_name() else {
+            return Ok(());
         };
         let list = endpoint.auth_methods_name();
         let checked = metadata.require_well_formed(&[list]);

@@ -18,6 +18,7 @@ mod client_authentication;
 mod client_check;
 mod client_methods;
 mod client_options;
+mod client_registration;
 mod configure;
 mod credential_file;
 mod credential_source;
@@ -51,6 +52,7 @@ pub(crate) use client_authentication::{
     ClientRejection, FormParameters, RejectionRule, SentCredentials,
 };
 pub(crate) use client_methods::EndpointError;
+pub(crate) use client_registration::AssertionPublicKey;
 pub use credential_source::CredentialSource;
 pub(crate) use error::{AuthenticationError, KeyError};
 pub use error::{BackChannelError, Unavailable};

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use http::header::HeaderValue;
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::crypto::binding::Binding;
@@ -19,7 +20,8 @@ use crate::telemetry::LogOnce;
 
 /// When browsers send the session cookie with requests that another site caused (the
 /// `SameSite` attribute).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SameSite {
     /// Also with navigations: a user who follows a link to the application is signed in there.

@@ -3,6 +3,7 @@
 
 use http::Method;
 use http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
+use serde::Deserialize;
 
 use super::navigation::{
     FieldValue, RequestKind, SEC_FETCH_DEST, SEC_FETCH_SITE, has_cross_origin, request_kind, single,
@@ -67,7 +68,8 @@ use crate::protocol::sanitize::log_safe;
 ///
 /// A program that is not a browser can send any header, but it does not have the cookie of another
 /// user. A script in a page of this application can do all that the user can do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Csrf {
     /// Requires a same-origin request if it could change state: an unsafe method (any but GET,

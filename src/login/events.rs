@@ -5,6 +5,7 @@
 
 use super::refusal::{CROSS_SITE, FORBIDDEN, LoginRefusal, SIGNED_OUT, WEAK_AUTHENTICATION};
 use super::route_paths::RoutePaths;
+use crate::config_error::ConfigError;
 use crate::record::SessionId;
 use crate::telemetry::{RefusedSession, count_login, may_log};
 
@@ -209,6 +210,15 @@ pub(super) fn routes_in_the_root(paths: &RoutePaths) {
         "the routes of a login layer are in the root, before routes of the application with the same \
          paths: use a redirect URI in a folder, such as `/auth/callback`, or `LoginLayer::with_route_names`"
     );
+}
+
+pub(super) fn client_metadata_invalid(error: &ConfigError) {
+    if may_log("client_metadata_invalid", "") {
+        tracing::error!(
+            name: "client_metadata_invalid", target: TARGET, %error,
+            "the metadata document of the client cannot be served"
+        );
+    }
 }
 
 pub(super) fn misconfigured(reason: &'static str) {

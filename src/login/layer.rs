@@ -44,7 +44,8 @@ impl LoginLayer {
     ///
     /// The redirect URI is the one registered with the authorization server: https, or http on
     /// loopback, without a query. Its last path segment is the callback route; the routes `login`,
-    /// `logout`, `session`, `backchannel-logout` and `frontchannel-logout` are in the same folder
+    /// `logout`, `session`, `backchannel-logout` and `frontchannel-logout` are in the same folder,
+    /// as are those of [`with_client_metadata`](Self::with_client_metadata)
     /// ([`with_route_names`](Self::with_route_names) renames them). With a path of one segment they
     /// are in the root, among the application's own routes, and the log has a warning. The `Host` of
     /// a request changes none of this. This performs no I/O; see [`ready`](Self::ready).
@@ -114,6 +115,7 @@ impl LoginLayer {
             redemptions: Arc::new(redemptions),
             login_route: Arc::default(),
             third_party_login: false,
+            client_metadata: None,
             silent_logins: Arc::default(),
         })))
     }
@@ -218,6 +220,8 @@ impl LoginLayer {
     /// `Unavailable` if the metadata or the credentials cannot be fetched.
     pub async fn ready(&self) -> Result<(), FlowError> {
         self.settings.check()?;
+        let metadata = self.settings.check_client_metadata();
+        metadata.map_err(|error| FlowError::invalid_registration(&error))?;
         self.settings.flow().ready().await
     }
 

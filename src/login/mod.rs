@@ -157,6 +157,7 @@
 mod access_options;
 mod asked_login;
 mod chunks;
+mod client_metadata;
 mod context;
 mod cookies;
 mod csrf;
@@ -204,6 +205,7 @@ mod transactions;
 
 pub use crate::flow::{FlowError, FlowErrorKind, PushedRequests, ResponseMode};
 pub use crate::response_future::ResponseFuture;
+pub use client_metadata::ClientMetadata;
 pub(crate) use context::LoginContext;
 pub use cookies::SameSite;
 pub use csrf::Csrf;

@@ -104,6 +104,7 @@ impl LoginLayer {
     fn with_paths(self, change: impl FnOnce(&mut Settings)) -> Result<Self, ConfigError> {
         let login = self.with(change);
         login.settings.check_paths()?;
+        login.settings.check_client_metadata()?;
         Ok(login)
     }
 }

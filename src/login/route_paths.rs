@@ -17,6 +17,8 @@ pub(super) enum Route {
     Session,
     BackchannelLogout,
     FrontchannelLogout,
+    ClientMetadata,
+    Jwks,
 }
 
 /// The names of the routes of a [`LoginLayer`](super::LoginLayer): the last segments of their
@@ -30,11 +32,13 @@ pub struct RouteNames {
     session: String,
     backchannel_logout: String,
     frontchannel_logout: String,
+    client_metadata: String,
+    jwks: String,
 }
 
 impl RouteNames {
-    /// Creates the default names: `login`, `logout`, `session`, `backchannel-logout` and
-    /// `frontchannel-logout`.
+    /// Creates the default names: `login`, `logout`, `session`, `backchannel-logout`,
+    /// `frontchannel-logout`, `client-metadata.json` and `jwks.json`.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -43,6 +47,8 @@ impl RouteNames {
             session: "session".to_owned(),
             backchannel_logout: "backchannel-logout".to_owned(),
             frontchannel_logout: "frontchannel-logout".to_owned(),
+            client_metadata: "client-metadata.json".to_owned(),
+            jwks: "jwks.json".to_owned(),
         }
     }
 
@@ -87,13 +93,32 @@ impl RouteNames {
         }
     }
 
-    fn all(&self) -> [&str; 5] {
+    /// Sets the name of the metadata document of the client.
+    #[must_use]
+    pub fn with_client_metadata(self, name: &str) -> Self {
+        let client_metadata = name.to_owned();
+        Self {
+            client_metadata,
+            ..self
+        }
+    }
+
+    /// Sets the name of the key set of the client.
+    #[must_use]
+    pub fn with_jwks(self, name: &str) -> Self {
+        let jwks = name.to_owned();
+        Self { jwks, ..self }
+    }
+
+    fn all(&self) -> [&str; 7] {
         [
             &self.login,
             &self.logout,
             &self.session,
             &self.backchannel_logout,
             &self.frontchannel_logout,
+            &self.client_metadata,
+            &self.jwks,
         ]
     }
 
@@ -137,6 +162,8 @@ pub(super) struct RoutePaths {
     pub(super) session: String,
     pub(super) backchannel_logout: String,
     pub(super) frontchannel_logout: String,
+    pub(super) client_metadata: String,
+    pub(super) jwks: String,
     prefix: String,
     /// The path of the application's home page.
     pub(super) home: String,
@@ -174,6 +201,8 @@ impl RoutePaths {
             session: path(&names.session),
             backchannel_logout: path(&names.backchannel_logout),
             frontchannel_logout: path(&names.frontchannel_logout),
+            client_metadata: path(&names.client_metadata),
+            jwks: path(&names.jwks),
             prefix: String::new(),
             home: "/".to_owned(),
         })
@@ -276,7 +305,7 @@ impl RoutePaths {
         routes.filter_map(|(path, _)| self.inner(path)).collect()
     }
 
-    fn all(&self) -> [(&str, Route); 6] {
+    fn all(&self) -> [(&str, Route); 8] {
         [
             (&self.callback, Route::Callback),
             (&self.login, Route::Login),
@@ -284,6 +313,8 @@ impl RoutePaths {
             (&self.session, Route::Session),
             (&self.backchannel_logout, Route::BackchannelLogout),
             (&self.frontchannel_logout, Route::FrontchannelLogout),
+            (&self.client_metadata, Route::ClientMetadata),
+            (&self.jwks, Route::Jwks),
         ]
     }
 }

@@ -8,6 +8,7 @@ use http::Method;
 use http::header::{HeaderMap, HeaderName, REFERER};
 use url::Url;
 
+use super::client_metadata::ClientMetadata;
 use super::cookies::{Cookies, MAX_RESPONSE_BYTES, SameSite};
 use super::csrf::{Csrf, CsrfCheck};
 use super::login_route_watch::LoginRouteWatch;
@@ -53,6 +54,8 @@ pub(super) struct Settings {
     pub(super) login_route: Arc<LoginRouteWatch>,
     /// Whether another party may start logins (OpenID Connect Core §4).
     pub(super) third_party_login: bool,
+    /// The metadata of the client, if the layer serves them.
+    pub(super) client_metadata: Option<ClientMetadata>,
     /// Whether silent logins are in use, so that a sign-out must prevent the next one.
     pub(super) silent_logins: Arc<AtomicBool>,
 }
@@ -90,8 +93,10 @@ impl Settings {
     /// Returns the route of this layer at `path`. Back-channel logout is a route only if an ended
     /// session is known to all replicas; otherwise the 200 response would promise too much.
     pub(super) fn route(&self, path: &str) -> Option<Route> {
-        let is_enabled = |route: &Route| {
-            *route != Route::BackchannelLogout || self.manager.accepts_logout_tokens()
+        let is_enabled = |route: &Route| match route {
+            Route::BackchannelLogout => self.manager.accepts_logout_tokens(),
+            Route::ClientMetadata | Route::Jwks => self.client_metadata.is_some(),
+            _ => true,
         };
         self.paths.find(path).filter(is_enabled)
     }

@@ -19,6 +19,7 @@ mod authorization_servers;
 mod callback;
 mod certification;
 mod client_authentication;
+mod client_metadata;
 mod cross_site;
 mod error_pages;
 mod extractors;

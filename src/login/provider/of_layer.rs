@@ -22,7 +22,8 @@ impl LoginLayer {
     ///
     /// [`ConfigError::Setting`] if the layer has a provider with this name or has 16 of them, if only some of them have the
     /// [FAPI 2.0 profile](Self::with_fapi2_security_profile), or if one of their clients signs assertions for an endpoint,
-    /// which another authorization server could replay.
+    /// which another authorization server could replay; as for [`with_client_metadata`](Self::with_client_metadata), if the
+    /// document cannot describe the client of the provider, too.
     pub fn add_provider(self, provider: Provider) -> Result<Self, ConfigError> {
         let providers = self.settings.manager.providers();
         if providers.named(&provider.name).is_some() {
@@ -53,7 +54,10 @@ impl LoginLayer {
             display_name,
             flow: Arc::new(flow),
         };
-        Ok(self.with_session_manager(|manager| manager.with_providers(|all| all.add(entry))))
+        let login =
+            self.with_session_manager(|manager| manager.with_providers(|all| all.add(entry)));
+        login.settings.check_client_metadata()?;
+        Ok(login)
     }
 
     /// Sets the name of the provider that the layer was [created](Self::new) with, and the one that users see. Default:

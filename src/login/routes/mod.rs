@@ -16,6 +16,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http_body::Body;
 
+use super::client_metadata::{self, client_metadata_json, key_set_json};
 use super::response::LayerResponse;
 use super::route_paths::Route;
 use super::settings::Settings;
@@ -36,5 +37,7 @@ pub(super) async fn handle<B: Body>(
         Route::Session => session::handle(&settings, &parts).await,
         Route::BackchannelLogout => backchannel_logout::handle(&settings, &parts, body).await,
         Route::FrontchannelLogout => frontchannel_logout::handle(&settings, &parts).await,
+        Route::ClientMetadata => client_metadata::respond(&settings, &parts, client_metadata_json),
+        Route::Jwks => client_metadata::respond(&settings, &parts, key_set_json),
     }
 }
