@@ -100,6 +100,14 @@ fn find_token(settings: &Settings, head: &Parts) -> Result<Option<PresentedToken
         return Err(Refusal::MissingLayer(contradiction.reason));
     }
     if settings.fapi2 && head.extensions.get::<FormToken>().is_some() {
+        tracing::debug!(
+            name: "form_token_rejected",
+            target: "tower_oauth::bearer",
+            found = "an access token in a form",
+            expected = "an access token in the Authorization header (FAPI 2.0 Security Profile §5.3.4)",
+            setting = "BearerLayer::with_fapi2_security_profile",
+            "rejected a request with an access token in a form"
+        );
         return Err(Refusal::InvalidRequest);
     }
     if settings.removes_fields() && settings.has_forbidden_trailer(&head.headers) {

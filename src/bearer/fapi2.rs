@@ -19,8 +19,8 @@ impl<C> BearerLayer<C> {
     /// - The token names this API in `aud`.
     /// - Metadata and keys of the authorization server are discovered, over https.
     ///
-    /// The layer that is returned, and the layer with what follows, are checked: what a later setting makes impossible is an
-    /// error of [`check`](Self::check), and every request is then rejected with 500.
+    /// Settings before and after this call are checked alike. If one of them contradicts the profile,
+    /// [`check`](Self::check) returns an error, and the layer rejects every request with 500.
     ///
     /// ```
     /// use tower_oauth::token::Dpop;
@@ -37,9 +37,9 @@ impl<C> BearerLayer<C> {
     /// # Errors
     ///
     /// [`ConfigError::Setting`] if the verifier cannot comply: its audience is not checked, none of its algorithms is
-    /// permitted, its leeway is longer than a minute, or its authorization server or introspection endpoint is configured by hand or
-    /// not https. A
-    /// verifier that [`IssuerLookup`](crate::token::IssuerLookup) returns later is a failed lookup in this case.
+    /// permitted, its leeway is longer than a minute, or its authorization server or introspection endpoint is configured
+    /// by hand or not https. If [`IssuerLookup`](crate::token::IssuerLookup) returns such a verifier later, the lookup
+    /// fails.
     ///
     /// # Not checked
     ///

@@ -204,6 +204,7 @@ impl<C> BearerLayer<C> {
             return Ok(());
         };
         let metadata = self.settings.metadata.as_ref();
+        let metadata = metadata.filter(|_| contradiction.is_of_metadata);
         Err(ConfigError::Setting {
             setting: contradiction.setting,
             value: metadata.map_or_else(String::new, |one| one.resource().to_owned()),

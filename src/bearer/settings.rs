@@ -47,6 +47,8 @@ pub(super) struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contradiction {
     pub(super) setting: &'static str,
+    /// Whether the resource metadata is one of them.
+    pub(super) is_of_metadata: bool,
     /// The sentence for operators, with the setting to change.
     pub(super) reason: &'static str,
 }
@@ -76,12 +78,18 @@ impl Settings {
     /// Compares what the metadata announces with what the layer accepts. Called after each change, because the settings
     /// may be made in any order.
     pub(super) fn find_contradiction(&self) -> Option<Contradiction> {
-        let of = |setting| move |reason| Contradiction { setting, reason };
+        let of = |setting, is_of_metadata| {
+            move |reason| Contradiction {
+                setting,
+                is_of_metadata,
+                reason,
+            }
+        };
         let profile = self.find_fapi2_contradiction();
-        let profile = profile.map(of("FAPI 2.0 Security Profile"));
+        let profile = profile.map(of("FAPI 2.0 Security Profile", false));
         profile.or_else(|| {
             self.find_metadata_contradiction()
-                .map(of("resource metadata"))
+                .map(of("resource metadata", true))
         })
     }
 

@@ -80,6 +80,14 @@ pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     HmacAlgorithm::Hs256.tag(key, message)
 }
 
+/// Returns the first `N` bytes of the digest of a text, at most 32.
+pub(crate) fn sha256_start<const N: usize>(data: &[u8]) -> [u8; N] {
+    const { assert!(N <= 32) }
+    let mut start = [0; N];
+    start.copy_from_slice(&sha256(data)[..N]);
+    start
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

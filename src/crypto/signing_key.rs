@@ -143,16 +143,17 @@ impl SigningKey {
 
     /// Returns a JWS in compact serialization, or `None` if the backend fails, for lack of randomness.
     pub(crate) fn sign(&self, media_type: &str, claims: &Value) -> Option<String> {
-        let mut header = json!({ "alg": self.algorithm.name(), "typ": media_type });
-        if let Some(key_id) = &self.key_id {
-            header["kid"] = key_id.as_str().into();
-        }
-        self.sign_text(&header.to_string(), &claims.to_string())
+        let algorithm = self.algorithm.name();
+        self.sign_jws(UnsignedJws::of_claims(
+            algorithm,
+            media_type,
+            self.key_id(),
+            claims,
+        ))
     }
 
     /// Does the same as [`sign`](Self::sign), with any header.
-    pub(crate) fn sign_text(&self, header: &str, payload: &str) -> Option<String> {
-        let token = UnsignedJws::new(header, payload);
+    pub(crate) fn sign_jws(&self, token: UnsignedJws) -> Option<String> {
         let signature = self.signer.sign(self.algorithm, token.signing_input())?;
         Some(token.with_signature(&signature))
     }

@@ -1,5 +1,7 @@
 //! The text of a JWS that is to be signed (RFC 7515 §5.1).
 
+use serde_json::{Value, json};
+
 use super::base64url;
 
 /// Header and payload of a JWS in compact serialization, without the signature.
@@ -13,6 +15,20 @@ impl UnsignedJws {
         input.push('.');
         input.push_str(&base64url::encode(payload.as_bytes()));
         Self(input)
+    }
+
+    /// Encodes claims, with the header that names algorithm, type and key.
+    pub(crate) fn of_claims(
+        algorithm: &str,
+        media_type: &str,
+        key_id: Option<&str>,
+        claims: &Value,
+    ) -> Self {
+        let mut header = json!({ "alg": algorithm, "typ": media_type });
+        if let Some(key_id) = key_id {
+            header["kid"] = key_id.into();
+        }
+        Self::new(&header.to_string(), &claims.to_string())
     }
 
     /// Returns the bytes that are signed.

@@ -48,13 +48,12 @@ impl<R> Flow<R> {
     /// Sets the claims that every login requests by name.
     pub(crate) fn with_requested_claims(mut self, claims: Value) -> Result<Self, ConfigError> {
         self.access.claims = requested_claims(claims)?;
-        self.access.claim_requirements = ClaimRequirements::of(&self.access.claims);
         Ok(self)
     }
 
     /// Returns what the ID token of every login is checked for.
-    pub(super) fn claim_requirements(&self) -> &ClaimRequirements {
-        &self.access.claim_requirements
+    pub(super) fn claim_requirements(&self) -> ClaimRequirements {
+        ClaimRequirements::of(&self.access.claims)
     }
 
     pub(crate) fn resources(&self) -> &[Arc<str>] {

@@ -9,6 +9,7 @@ use super::transaction::{Destination, StateDigest, Transaction};
 use crate::clock::unix_seconds;
 use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
 use crate::protocol::metadata::ISS_PARAMETER;
+use crate::protocol::sanitize::log_safe;
 use crate::protocol::{AuthorizationCode, State};
 use crate::record::UserDigest;
 
@@ -45,7 +46,9 @@ impl Flow {
         self.check_binding(&transaction, &response)?;
         self.check_issuer(&response).await?;
         let state = response.state().clone();
-        let code = code_of(response, transaction.silent)?;
+        let code = code_of(response, transaction.silent);
+        let resources = self.resources().iter().map(|one| &**one);
+        let code = code.map_err(|error| error.with_advice_on_access(resources))?;
         Ok(AuthorizationGrant {
             transaction,
             state,
@@ -87,9 +90,13 @@ impl Flow {
     async fn check_issuer(&self, response: &AuthorizationResponse) -> Result<(), FlowError> {
         match response.issuer() {
             Some(issuer) if issuer == self.server.issuer() => Ok(()),
-            Some(_) => Err(FlowError::request(
+            Some(issuer) => Err(FlowError::request(
                 "issuer_mismatch",
-                "the response comes from another authorization server",
+                format!(
+                    "the response comes from another authorization server: iss is {}, expected {}",
+                    log_safe(issuer),
+                    log_safe(self.server.issuer())
+                ),
             )),
             None => {
                 let metadata = self.server.metadata().await?;

@@ -35,7 +35,7 @@ impl Flow {
             max_age: transaction.max_age,
             started_at: transaction.started_at,
             acr_values: transaction.acr_values.as_ref(),
-            claims: [self.claim_requirements(), &transaction.claims],
+            claims: [&self.claim_requirements(), &transaction.claims],
         };
         let claims = id_token::verify(&self.server, &id_token, &expected).await?;
 

@@ -8,7 +8,7 @@ use crate::protocol::OAuthErrorCode;
 use crate::protocol::authorization_response::InvalidAuthorizationResponse;
 use crate::protocol::credentials::Scheme;
 use crate::protocol::dpop::ProofRejection;
-use crate::protocol::sanitize::{display_safe, log_safe};
+use crate::protocol::sanitize::{display_safe, listed, log_safe};
 use crate::protocol::token_response::TokenResponseError;
 use crate::random::RandomError;
 use crate::token::id_token::IdTokenError;
@@ -294,19 +294,29 @@ impl FlowError {
         }
     }
 
-    /// Adds the resource to the message if the authorization server issues no token for it (RFC 8707 §2).
-    pub(super) fn with_resource(self, resource: Option<&str>) -> Self {
-        match (self.oauth_error(), resource) {
-            (Some(OAuthErrorCode::InvalidTarget), Some(resource)) => Self {
-                message: format!(
-                    "{} for the resource {}: register it at the authorization server, or change LoginLayer::add_resource",
-                    self.message,
-                    log_safe(resource)
-                )
-                .into(),
-                ..self
-            },
-            _ => self,
+    /// Adds the setting to the message if the authorization server issues no token for one of these resources (RFC 8707
+    /// §2), or does not accept the authorization details (RFC 9396 §5).
+    pub(super) fn with_advice_on_access<'a>(
+        self,
+        resources: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let mut resources = resources.into_iter().peekable();
+        let advice = match self.oauth_error() {
+            Some(OAuthErrorCode::InvalidTarget) if resources.peek().is_some() => format!(
+                "register each of the requested resources {} at the authorization server, or change \
+                 LoginLayer::add_resource",
+                listed(resources)
+            ),
+            Some(OAuthErrorCode::InvalidAuthorizationDetails) => {
+                "register their types for the client at the authorization server, or change \
+                 LoginLayer::with_authorization_details"
+                    .to_owned()
+            }
+            _ => return self,
+        };
+        Self {
+            message: format!("{}; {advice}", self.message).into(),
+            ..self
         }
     }
 

@@ -10,10 +10,10 @@ use super::token_endpoint::well_formed;
 use crate::config_error::ConfigError;
 use crate::crypto::{Algorithm, FAPI2_ALGORITHMS, SigningKey};
 use crate::protocol::Metadata;
-use crate::protocol::endpoint::ServerEndpoint;
+use crate::protocol::endpoint::{PUSHED_REQUEST_ENDPOINT, ServerEndpoint};
 use crate::protocol::metadata::{
     CERTIFICATE_BOUND_TOKENS, CHALLENGE_METHODS, DPOP_ALGORITHMS, ID_TOKEN_ALGORITHMS,
-    ISS_PARAMETER, PUSHED_REQUEST_ENDPOINT, RESPONSE_ALGORITHMS,
+    ISS_PARAMETER, RESPONSE_ALGORITHMS,
 };
 use crate::protocol::sanitize::listed;
 

@@ -69,14 +69,16 @@ impl Flow {
         let text = |name| members.as_ref().and_then(|all| all.member(name)?.as_str());
         // The RFC requires 201. With 200 the reference is as good: it protects nothing to reject it.
         if !matches!(status, StatusCode::CREATED | StatusCode::OK) {
-            let code = text("error").map(OAuthErrorCode::from_wire);
+            let code = OAuthErrorCode::of_body(response.body());
             let error = refused(endpoint, status, code, text("error_description"));
             let retry_after = retry_after(response.headers());
             let error = match error.kind() {
                 FlowErrorKind::Unavailable => error.with_retry_after(retry_after),
                 _ => error,
             };
-            return Err(error.with_advice_for(&self.client));
+            let resources = self.resources().iter().map(|one| &**one);
+            let error = error.with_advice_for(&self.client);
+            return Err(error.with_advice_on_access(resources));
         }
         let found = match text("request_uri") {
             Some(request_uri) if is_request_uri(request_uri) => return Ok(request_uri.to_owned()),

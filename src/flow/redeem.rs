@@ -74,13 +74,13 @@ impl Flow {
             },
             error: FlowError::from(error)
                 .with_advice_for(&self.client)
-                .with_resource(self.main_resource().map(|one| &**one)),
+                .with_advice_on_access(self.main_resource().map(|one| &**one)),
         })
     }
 }
 
-/// Returns whether the error code is one of RFC 6749 §5.2, RFC 8707 §2 or RFC 9449 §5 and §8, which report that no tokens
-/// were issued. Any other code may report a failure in the middle of processing.
+/// Returns whether the error code is one of RFC 6749 §5.2, RFC 8707 §2, RFC 9396 §5 or RFC 9449 §5 and §8, which report
+/// that no tokens were issued. Any other code may report a failure in the middle of processing.
 fn is_rejection(code: &OAuthErrorCode) -> bool {
     let is_of_proof = match code {
         OAuthErrorCode::Other(code) => ProofRejection::from_code(code).is_some(),
@@ -96,6 +96,7 @@ fn is_rejection(code: &OAuthErrorCode) -> bool {
                 | OAuthErrorCode::UnsupportedGrantType
                 | OAuthErrorCode::InvalidScope
                 | OAuthErrorCode::InvalidTarget
+                | OAuthErrorCode::InvalidAuthorizationDetails
         )
 }
 
@@ -113,6 +114,7 @@ mod tests {
             ("unsupported_grant_type", true),
             ("invalid_scope", true),
             ("invalid_target", true),
+            ("invalid_authorization_details", true),
             ("invalid_dpop_proof", true),
             ("use_dpop_nonce", true),
             ("server_error", false),

@@ -165,7 +165,7 @@ impl Flow {
         let tokens = read(&response, scheme_for(key)).map_err(|failure| match failure {
             RefreshFailure::Misconfigured(error) => {
                 let error = error.with_advice_for(&self.client);
-                RefreshFailure::Misconfigured(error.with_resource(resource))
+                RefreshFailure::Misconfigured(error.with_advice_on_access(resource))
             }
             failure => failure,
         })?;

@@ -18,7 +18,7 @@ pub enum PushedRequests {
     /// rejects or does not answer fails the login: the parameters are not sent with the browser instead.
     #[default]
     WhenAvailable,
-    /// For no login. A server whose metadata has `require_pushed_authorization_requests` is an error of the
+    /// For no login. A server whose metadata has `require_pushed_authorization_requests: true` is an error of the
     /// configuration.
     Never,
 }

@@ -12,7 +12,6 @@ use crate::protocol::authorization_request::AuthorizationRequest;
 use crate::protocol::requested_claims::RequestedClaims;
 use crate::protocol::sanitize::{listed, log_safe};
 use crate::protocol::{Metadata, authorization_details, requested_claims};
-use crate::token::id_token::ClaimRequirements;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestedAccess {
@@ -20,7 +19,6 @@ pub(super) struct RequestedAccess {
     pub(super) resources: Vec<Arc<str>>,
     pub(super) authorization_details: AuthorizationDetails,
     pub(super) claims: RequestedClaims,
-    pub(super) claim_requirements: ClaimRequirements,
 }
 
 impl RequestedAccess {

@@ -11,8 +11,8 @@ use super::request_deadline::RequestDeadline;
 use super::settings::Flow;
 use crate::clock::within;
 use crate::issuer::{EndpointError, describe};
+use crate::protocol::OAuthErrorCode;
 use crate::protocol::endpoint::ServerEndpoint;
-use crate::protocol::json::parse_object;
 use crate::record::{SessionRecord, SessionTokens};
 use crate::telemetry::may_log;
 
@@ -33,8 +33,9 @@ impl Flow {
     /// Revokes the refresh token and then the access tokens of a session. With the refresh token a server should
     /// also invalidate the access tokens of the same grant (RFC 7009 §2.1).
     ///
-    /// Never retries, except with a changed credential of the client, not even on 503: the session has ended in any case, its tokens are deleted here and expire
-    /// at the authorization server. Waits at most two seconds; the requests continue in a task of their own.
+    /// Sends a request once more only if the server rejected a credential of the client that has changed since. Never
+    /// retries otherwise, not even on 503: the session has ended in any case, its tokens are deleted here and expire at
+    /// the authorization server. Waits at most two seconds; the requests continue in a task of their own.
     pub(crate) async fn revoke(&self, record: &SessionRecord) {
         let (flow, tokens) = (self.clone(), record.tokens().clone());
         let revocation = async move {
@@ -113,20 +114,24 @@ impl Flow {
                 return RevocationResult::Failed(FlowError::from(error).to_string().into());
             }
         };
-        match response.status() {
-            StatusCode::OK => RevocationResult::Revoked,
-            StatusCode::BAD_REQUEST if is_unsupported(response.body()) => {
-                RevocationResult::Unsupported
-            }
-            status => {
-                let advice = match status {
-                    StatusCode::UNAUTHORIZED => self.client.rejection_advice(),
-                    _ => "",
-                };
-                let found = format!("status {}, expected 200{advice}", status.as_u16());
-                RevocationResult::Failed(found.into())
-            }
+        let status = response.status();
+        if status == StatusCode::OK {
+            return RevocationResult::Revoked;
         }
+        let code = OAuthErrorCode::of_body(response.body());
+        let name = code.as_ref().map(OAuthErrorCode::as_str);
+        if status == StatusCode::BAD_REQUEST && name == Some("unsupported_token_type") {
+            return RevocationResult::Unsupported;
+        }
+        let is_of_client = status == StatusCode::UNAUTHORIZED
+            || status.is_client_error() && code == Some(OAuthErrorCode::InvalidClient);
+        let advice = match is_of_client {
+            true => self.client.rejection_advice(),
+            false => "",
+        };
+        let error = name.map_or_else(String::new, |name| format!(", error {name}"));
+        let found = format!("status {}{error}, expected 200{advice}", status.as_u16());
+        RevocationResult::Failed(found.into())
     }
 }
 
@@ -137,11 +142,4 @@ fn log_failure(reason: &str) {
             "failed to revoke the tokens of a session"
         );
     }
-}
-
-fn is_unsupported(body: &[u8]) -> bool {
-    parse_object(body).is_ok_and(|response| {
-        let error = response.member("error").and_then(|error| error.as_str());
-        error == Some("unsupported_token_type")
-    })
 }

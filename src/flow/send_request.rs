@@ -11,10 +11,8 @@ use super::transaction::LoginPurpose;
 use crate::crypto::{Algorithm, SigningKey};
 use crate::protocol::Metadata;
 use crate::protocol::authorization_request::{AuthorizationRequest, authorization_url};
-use crate::protocol::endpoint::ServerEndpoint;
-use crate::protocol::metadata::{
-    PUSHED_REQUEST_ENDPOINT, REQUEST_OBJECT_ALGORITHMS, RESPONSE_MODES,
-};
+use crate::protocol::endpoint::{PUSHED_REQUEST_ENDPOINT, ServerEndpoint};
+use crate::protocol::metadata::{REQUEST_OBJECT_ALGORITHMS, RESPONSE_MODES};
 use crate::protocol::sanitize::listed;
 
 impl<R> Flow<R> {

@@ -264,10 +264,20 @@ impl<R> Flow<R> {
 
     /// Returns whether every login asks the user to authenticate.
     pub(crate) fn always_prompts(&self) -> bool {
-        let is_login = |value: &str| value.split(' ').any(|one| one == "login");
+        self.max_age == Some(0) || self.prompts_for_login()
+    }
+
+    /// Returns whether the `prompt` of every login has `login`.
+    pub(super) fn prompts_for_login(&self) -> bool {
+        let prompt = self.configured_prompt().unwrap_or_default();
+        prompt.split(' ').any(|one| one == "login")
+    }
+
+    /// Returns the `prompt` that every login requests.
+    pub(super) fn configured_prompt(&self) -> Option<&str> {
         let mut parameters = self.parameters.iter();
-        self.max_age == Some(0)
-            || parameters.any(|(name, value)| name == "prompt" && is_login(value))
+        let prompt = parameters.find(|(name, _)| name == "prompt");
+        prompt.map(|(_, value)| value.as_str())
     }
 
     /// Sets the URI that the authorization server redirects to after logout. It must be registered there.

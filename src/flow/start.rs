@@ -10,9 +10,10 @@ use super::transaction::{Destination, LoginSecret, StateDigest, Transaction};
 use crate::clock::unix_seconds;
 use crate::crypto::{base64url, digest};
 use crate::protocol::authorization_request::{AuthorizationRequest, CodeRequest};
-use crate::protocol::metadata::PROTECTION_OF_LOGINS;
+use crate::protocol::metadata::{CHALLENGE_METHODS, PROTECTION_OF_LOGINS};
 use crate::protocol::pkce::CodeChallenge;
-use crate::protocol::{CodeVerifier, Metadata, State};
+use crate::protocol::sanitize::listed;
+use crate::protocol::{AuthorizationDetails, CodeVerifier, Metadata, State};
 
 /// A started login.
 pub(crate) struct StartedLogin {
@@ -34,13 +35,7 @@ impl Flow {
     /// Returns an error unless a login could be started now.
     pub(crate) async fn ready(&self) -> Result<(), FlowError> {
         let metadata = self.server.metadata().await?;
-        well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
-        self.check_fapi2_login(&metadata)?;
-        check_pkce(&metadata)?;
-        self.check_sendable(&metadata)?;
-        self.check_dpop(&metadata)?;
-        self.access.check(None, &metadata)?;
-        self.token_endpoint(&metadata)?;
+        self.check_login(&metadata, None)?;
         let available = self.client.check_available(&**self.clock()).await;
         Ok(available?)
     }
@@ -52,16 +47,8 @@ impl Flow {
         request: StartRequest,
     ) -> Result<StartedLogin, FlowError> {
         let metadata = self.server.metadata().await?;
-        well_formed(&metadata, &PROTECTION_OF_LOGINS)?;
-        self.check_fapi2_login(&metadata)?;
-        check_pkce(&metadata)?;
-        self.check_sendable(&metadata)?;
-        self.check_dpop(&metadata)?;
-        // Before the user signs in there.
-        self.token_endpoint(&metadata)?;
+        self.check_login(&metadata, request.authorization_details.as_ref())?;
         request.check(&metadata)?;
-        self.access
-            .check(request.authorization_details.as_ref(), &metadata)?;
         let is_of_a_link = request.is_of_a_link();
         let request = self.with_requirements(request)?;
         let acr_values = request.acr_values()?;
@@ -91,6 +78,22 @@ impl Flow {
             location,
             transaction,
         })
+    }
+
+    /// Returns an error unless a login with these authorization details, in addition to those of every login, is possible
+    /// at this server, before the user signs in there.
+    fn check_login(
+        &self,
+        metadata: &Metadata,
+        details: Option<&AuthorizationDetails>,
+    ) -> Result<(), FlowError> {
+        well_formed(metadata, &PROTECTION_OF_LOGINS)?;
+        self.check_fapi2_login(metadata)?;
+        check_pkce(metadata)?;
+        self.check_sendable(metadata)?;
+        self.check_dpop(metadata)?;
+        self.access.check(details, metadata)?;
+        self.token_endpoint(metadata).map(|_| ())
     }
 
     /// Returns what is asked: all parameters of the authorization request.
@@ -134,7 +137,10 @@ fn check_pkce(metadata: &Metadata) -> Result<(), FlowError> {
         Some(methods) if !methods.iter().any(|method| method == "S256") => Err(FlowError::new(
             FlowErrorKind::Configuration,
             "pkce_unsupported",
-            "the authorization server does not support the code challenge method S256",
+            format!(
+                "{CHALLENGE_METHODS} of the metadata is {}, expected a list with S256",
+                listed(methods.iter().map(String::as_str))
+            ),
         )),
         _ => Ok(()),
     }

@@ -7,7 +7,7 @@ use super::settings::Flow;
 use super::transaction::{LoginPurpose, PageDigest};
 use crate::protocol::authorization_request::AuthorizationRequest;
 use crate::protocol::requested_claims::RequestedClaims;
-use crate::protocol::sanitize::log_safe;
+use crate::protocol::sanitize::{listed, log_safe};
 use crate::protocol::{AuthorizationDetails, Metadata};
 use crate::record::SessionRef;
 use crate::token::id_token::{AcrValues, ClaimRequirements};
@@ -62,12 +62,10 @@ impl Flow {
         mut request: StartRequest,
     ) -> Result<StartRequest, FlowError> {
         if request.by_application {
-            let configured = self.parameters.iter().find(|(name, _)| name == "prompt");
             request.max_age = request.max_age.or(self.max_age);
             request.acr_values = request.acr_values.or_else(|| self.acr_values.clone());
-            request.prompt = request
-                .prompt
-                .or_else(|| configured.map(|(_, value)| value.clone()));
+            let configured = self.configured_prompt();
+            request.prompt = request.prompt.or_else(|| configured.map(str::to_owned));
             return Ok(request);
         }
         request.max_age = self.max_age_of(request.max_age);
@@ -80,11 +78,9 @@ impl Flow {
                     format!("`acr_values` has none of {configured}, which every login of this application requests"),
                 )
             })?;
-        let configured = self.parameters.iter().find(|(name, _)| name == "prompt");
-        let configured = configured.map_or("", |(_, value)| value);
-        let requires_login = configured.split(' ').any(|one| one == "login");
+        let configured = self.configured_prompt().unwrap_or_default();
         request.prompt = match request.prompt {
-            Some(none) if none == "none" && requires_login => {
+            Some(none) if none == "none" && self.prompts_for_login() => {
                 return Err(FlowError::request(
                     "prompt_unsupported",
                     "`prompt` is `none`, and every login of this application requests `login`",
@@ -133,28 +129,30 @@ impl Flow {
 impl StartRequest {
     /// Returns whether a link chose parameters, which the authorization server may reject.
     pub(super) fn is_of_a_link(&self) -> bool {
-        let texts = [
-            &self.login_hint,
-            &self.prompt,
-            &self.ui_locales,
-            &self.acr_values,
-        ];
-        let has_texts = texts.into_iter().any(Option::is_some);
+        let has_texts = self.texts().iter().any(|(_, text)| text.is_some());
         !self.by_application && (has_texts || self.max_age.is_some())
     }
 
+    /// Returns the names and values of the parameters that are texts.
+    fn texts(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("login_hint", self.login_hint.as_deref()),
+            ("prompt", self.prompt.as_deref()),
+            ("ui_locales", self.ui_locales.as_deref()),
+            ("acr_values", self.acr_values.as_deref()),
+        ]
+    }
+
     pub(super) fn check(&self, metadata: &Metadata) -> Result<(), FlowError> {
-        let texts = [
-            &self.login_hint,
-            &self.prompt,
-            &self.ui_locales,
-            &self.acr_values,
-        ];
-        for text in texts.into_iter().flatten() {
+        for (name, text) in self.texts() {
+            let Some(text) = text else { continue };
             if text.is_empty() || text.len() > MAX_PARAMETER || text.chars().any(char::is_control) {
                 return Err(FlowError::request(
                     "parameter_malformed",
-                    "a parameter of the login is empty, too long or has a control character",
+                    format!(
+                        "`{name}` has {} bytes, expected 1 to {MAX_PARAMETER} without control characters",
+                        text.len()
+                    ),
                 ));
             }
         }
@@ -197,14 +195,8 @@ impl StartRequest {
     /// Adds the parameters to the authorization request.
     pub(super) fn add_to(&self, authorization: &mut AuthorizationRequest) {
         let max_age = self.max_age.map(|seconds| seconds.to_string());
-        let parameters = [
-            ("login_hint", &self.login_hint),
-            ("prompt", &self.prompt),
-            ("ui_locales", &self.ui_locales),
-            ("acr_values", &self.acr_values),
-            ("max_age", &max_age),
-        ];
-        for (name, value) in parameters {
+        let max_age = ("max_age", max_age.as_deref());
+        for (name, value) in self.texts().into_iter().chain([max_age]) {
             if let Some(value) = value {
                 authorization.add(name, value);
             }
@@ -215,16 +207,20 @@ impl StartRequest {
 /// Checks that the server supports all values of `prompt` and that `none` is the only value (OpenID Connect Core
 /// §3.1.2.1). A server that lists no values supports those of the specification.
 fn check_prompt(prompt: &str, supported: Option<&[String]>) -> Result<(), FlowError> {
-    let is_supported = |value: &str| match supported {
-        Some(supported) => supported.iter().any(|other| other == value),
-        None => ["none", "login", "consent", "select_account"].contains(&value),
+    let supported: Vec<&str> = match supported {
+        Some(supported) => supported.iter().map(String::as_str).collect(),
+        None => vec!["none", "login", "consent", "select_account"],
     };
     let values: Vec<&str> = prompt.split(' ').collect();
     let is_mixed = values.contains(&"none") && values.len() > 1;
-    if is_mixed || !values.iter().all(|value| is_supported(value)) {
+    if is_mixed || !values.iter().all(|value| supported.contains(value)) {
         return Err(FlowError::request(
             "prompt_unsupported",
-            "`prompt` has a value that the authorization server does not support",
+            format!(
+                "`prompt` is {}, expected `none` alone, or other values, out of those that the authorization server supports: {}",
+                log_safe(prompt),
+                listed(supported)
+            ),
         ));
     }
     Ok(())

@@ -71,8 +71,7 @@ impl From<TokenRequestError> for FlowError {
 }
 
 impl Flow {
-    /// Sends a token request, with a proof of this key. Takes at most [`REQUEST_TIME_LIMIT`](super::request_deadline::REQUEST_TIME_LIMIT)
-    /// with all repeats.
+    /// Sends a token request, with a proof of this key. Takes at most 7 seconds with all repeats.
     ///
     /// Repeats it once if the server requires a DPoP nonce, since it has not processed the request then (RFC 9449 §8), and
     /// once if the server rejected a credential that has changed since (RFC 6749 §3.2.1). Never repeats it otherwise, nor

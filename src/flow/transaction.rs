@@ -7,8 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::{MAX_CLOCK_SKEW, seconds_after};
 use crate::crypto::binding::join;
-use crate::crypto::digest::sha256;
-use crate::crypto::{ProofKey, base64url, hmac_sha256};
+use crate::crypto::{ProofKey, base64url, hmac_sha256, sha256_start};
 use crate::protocol::{CodeVerifier, Nonce, State};
 use crate::record::{Reader, SessionId, SessionRef, UserDigest, Writer};
 use crate::token::id_token::{AcrValues, ClaimRequirements};
@@ -87,7 +86,7 @@ pub(crate) struct LoginSecret(Zeroizing<[u8; 32]>);
 
 impl StateDigest {
     pub(crate) fn of(state: &State) -> Self {
-        Self(half_digest(state.expose().as_bytes()))
+        Self(sha256_start(state.expose().as_bytes()))
     }
 
     pub(crate) fn to_text(self) -> String {
@@ -98,9 +97,7 @@ impl StateDigest {
 impl PageDigest {
     pub(crate) fn of(page: &str) -> Self {
         let page = page.split('#').next().unwrap_or_default();
-        let mut start = [0; 4];
-        start.copy_from_slice(&sha256(page.as_bytes())[..4]);
-        Self(start)
+        Self(sha256_start(page.as_bytes()))
     }
 
     pub(crate) fn from_bytes(bytes: [u8; 4]) -> Self {
@@ -118,7 +115,7 @@ impl PageDigest {
 
 impl Destination {
     pub(crate) fn new(issuer: &str, redirect_uri: &str) -> Self {
-        Self(half_digest(&join(&[
+        Self(sha256_start(&join(&[
             issuer.as_bytes(),
             redirect_uri.as_bytes(),
         ])))
@@ -268,12 +265,6 @@ const PAGE: u8 = 4;
 /// clock is ahead.
 pub(crate) fn has_expired(started_at: i64, now: i64, limit: Duration) -> bool {
     now >= seconds_after(started_at, limit) || started_at > seconds_after(now, MAX_CLOCK_SKEW)
-}
-
-fn half_digest(bytes: &[u8]) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(&sha256(bytes)[..16]);
-    half
 }
 
 #[cfg(test)]

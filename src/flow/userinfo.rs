@@ -16,10 +16,11 @@ use crate::protocol::endpoint::ServerEndpoint;
 use crate::protocol::json::parse_object;
 use crate::protocol::limits::MAX_RECEIVED_TOKEN;
 use crate::protocol::media_type::has_media_type;
+use crate::protocol::sanitize::{listed, log_safe};
 use crate::record::{Email, SessionTokens};
 use crate::token::id_token::is_id_token_type;
 use crate::token::jws::{MediaTypes, Rules};
-use crate::token::{VerifyError, VerifyErrorKind};
+use crate::token::{Explanation, VerifyError, VerifyErrorKind};
 
 /// Why a userinfo request failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -241,10 +242,18 @@ impl Flow {
             .id_tokens()
             .verify_with_permitted(&self.server, response, rules, |_| true)
             .await?;
-        let mut audience = signed.registered.audience.iter();
-        match audience.any(|one| **one == *self.client.id()) {
-            true => Ok(signed.payload),
-            false => Err(VerifyErrorKind::Audience.into()),
+        if signed.registered.has_audience(self.client.id()) {
+            return Ok(signed.payload);
         }
+        let found = listed(signed.registered.audience.iter().map(|one| &**one));
+        let explanation = Explanation::new(
+            format!("aud {found}"),
+            log_safe(self.client.id()),
+            "the client id of the Client",
+        );
+        Err(VerifyError::explained(
+            VerifyErrorKind::Audience,
+            explanation,
+        ))
     }
 }

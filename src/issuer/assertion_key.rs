@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::BoxError;
 
 use super::application_call::call_application;
@@ -21,8 +21,8 @@ type SignFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + S
 /// Signs client assertions with a key that is not in this process: a key management service, or a hardware module.
 ///
 /// For [`Client::private_key_jwt`](crate::Client::private_key_jwt). [`sign`](Self::sign) is called for each request to the
-/// authorization server. An error, a panic, and more than 5 seconds are outages: the request is not sent, and the caller gets 503. The
-/// text of the error is logged.
+/// authorization server. The request is not sent, and the caller gets 503, if it returns an error, if it panics, or if it
+/// takes longer than 5 seconds. The text of the error is logged, so it must not contain the key or a credential.
 ///
 /// ```
 /// use std::error::Error;
@@ -151,11 +151,7 @@ impl AssertionKey {
                 ..
             } => (&**signer, *algorithm, key_id),
         };
-        let mut header = json!({ "alg": algorithm.name(), "typ": media_type });
-        if let Some(key_id) = key_id {
-            header["kid"] = (**key_id).into();
-        }
-        let jws = UnsignedJws::new(&header.to_string(), &claims.to_string());
+        let jws = UnsignedJws::of_claims(algorithm.name(), media_type, key_id.as_deref(), claims);
         let signature = sign_remotely(signer, algorithm, jws.signing_input(), clock).await?;
         Ok(jws.with_signature(&signature))
     }

@@ -57,8 +57,7 @@ impl Assertion<'_> {
         match key {
             AssertionSigner::Private(key) => key.sign(media_type, &claims, &**context.clock).await,
             AssertionSigner::Secret(algorithm, secret) => {
-                let header = json!({ "alg": algorithm.name(), "typ": media_type });
-                let jws = UnsignedJws::new(&header.to_string(), &claims.to_string());
+                let jws = UnsignedJws::of_claims(algorithm.name(), media_type, None, &claims);
                 // OpenID Connect Core §10.1: the key is the UTF-8 text of the secret.
                 let tag = algorithm.tag(secret.expose().as_bytes(), jws.signing_input());
                 Ok(jws.with_signature(&tag))

@@ -18,6 +18,7 @@ use super::error::AuthenticationError;
 use crate::clock::Clock;
 use crate::protocol::form::{self, encode_component};
 use crate::protocol::json::{Json, parse_object};
+use crate::protocol::media_type::FORM;
 use crate::protocol::{ClientSecret, OAuthErrorCode};
 
 /// The form parameters of a request to the authorization server. They contain secrets.
@@ -194,7 +195,7 @@ impl SentCredentials {
         accept: &'static str,
         parameters: &FormParameters<'_>,
     ) -> Option<Request<Bytes>> {
-        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let form = HeaderValue::from_static(FORM);
         let mut request = Request::post(endpoint)
             .header(CONTENT_TYPE, form)
             .header(ACCEPT, HeaderValue::from_static(accept));
@@ -243,10 +244,7 @@ impl ClientRejection {
         let is_rejection = match rule {
             RejectionRule::ErrorCodeOrStatus if status == StatusCode::UNAUTHORIZED => true,
             _ if !status.is_client_error() => false,
-            _ => parse_object(response.body()).is_ok_and(|body| {
-                let error = body.member("error").and_then(|error| error.as_str());
-                error == Some("invalid_client")
-            }),
+            _ => OAuthErrorCode::of_body(response.body()) == Some(OAuthErrorCode::InvalidClient),
         };
         is_rejection.then_some(Self)
     }

@@ -69,8 +69,8 @@ impl CredentialSource {
     /// Creates a source that calls `function`. It should cache: it is called for each request to the authorization
     /// server, by concurrent requests at the same time, and once more after a rejected credential.
     ///
-    /// An error, a panic, and more than 5 seconds are outages. The text of the error is logged, so it must not contain
-    /// the credential.
+    /// The request is not sent, and the caller gets 503, if the function returns an error, if it panics, or if it takes
+    /// longer than 5 seconds. The text of the error is logged, so it must not contain the credential.
     pub fn from_fn<F, R, S>(function: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -33,6 +34,13 @@ pub struct AuthorizationDetail(Map<String, Value>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct InvalidAuthorizationDetails(pub(crate) &'static str);
+
+/// The member of a JSON object that has authorization details. Other members are skipped.
+#[derive(Deserialize)]
+struct DetailsMember {
+    /// `None` for `null` as well.
+    authorization_details: Option<Value>,
+}
 
 impl AuthorizationDetails {
     /// Returns the details in the order of the document.
@@ -77,12 +85,12 @@ impl AuthorizationDetails {
     /// Reads the member `authorization_details` of a JSON object that was parsed strictly before. `None` means that it is
     /// absent.
     pub(crate) fn of_document(text: &[u8]) -> Result<Option<Self>, InvalidAuthorizationDetails> {
-        let members: Map<String, Value> =
+        let document: DetailsMember =
             serde_json::from_slice(text).map_err(|_| InvalidAuthorizationDetails(NOT_A_LIST))?;
-        match members.into_iter().find(|(name, _)| name == MEMBER) {
-            None | Some((_, Value::Null)) => Ok(None),
-            Some((_, details)) => Self::from_value(details).map(Some),
-        }
+        document
+            .authorization_details
+            .map(Self::from_value)
+            .transpose()
     }
 
     /// Reads what [`to_json`](Self::to_json) returned.

@@ -51,6 +51,11 @@ impl RegisteredClaims {
         Self::read_as(payload, |part| part.into(), ScopeSet::from_wire)
     }
 
+    /// Returns whether `aud` has this value, compared byte for byte.
+    pub(crate) fn has_audience(&self, audience: &str) -> bool {
+        self.audience.iter().any(|one| **one == *audience)
+    }
+
     /// Reads only the claims that say by whom, about whom and for whom a token was issued.
     pub(crate) fn read_identity(payload: &Object<'_>) -> Result<Self, InvalidMember> {
         let identifier = |name| payload.identifier(name).map(|value| value.map(Into::into));

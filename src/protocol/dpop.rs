@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::json::{Json, parse_object};
+use super::oauth_error::OAuthErrorCode;
 use super::received_challenge::ReceivedChallenge;
 
 /// The request field with the proof (RFC 9449 §4.1).
@@ -29,8 +29,7 @@ impl ProofRejection {
         if status != StatusCode::BAD_REQUEST && status != StatusCode::UNAUTHORIZED {
             return None;
         }
-        let object = parse_object(body).ok()?;
-        Self::from_code(object.value("error").and_then(Json::as_str)?)
+        Self::from_code(OAuthErrorCode::of_body(body)?.as_str())
     }
 
     /// Reads the challenge of a resource server: 401 with the scheme `DPoP` (RFC 9449 §7.1, §9).

@@ -2,6 +2,8 @@
 
 use super::json::{Json, Object};
 
+pub(crate) const PUSHED_REQUEST_ENDPOINT: &str = "pushed_authorization_request_endpoint";
+
 /// An endpoint that receives requests of a client directly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServerEndpoint {
@@ -20,7 +22,7 @@ impl ServerEndpoint {
             Self::Introspection => "introspection_endpoint",
             Self::Revocation => "revocation_endpoint",
             Self::UserInfo => "userinfo_endpoint",
-            Self::PushedAuthorizationRequest => "pushed_authorization_request_endpoint",
+            Self::PushedAuthorizationRequest => PUSHED_REQUEST_ENDPOINT,
         }
     }
 

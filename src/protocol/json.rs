@@ -74,7 +74,8 @@ pub(crate) fn parse_object_text(text: &str) -> Result<Object<'_>, InvalidJson> {
     parse(serde_json::Deserializer::from_str(text), Strict::default())
 }
 
-/// Like [`parse_object_text`], but a member of the object may occur several times with the same string.
+/// Like [`parse_object_text`], but a member of the object may occur several times with the same string, if the object has
+/// at most 24 members.
 pub(crate) fn parse_object_with_repeats(text: &str) -> Result<Object<'_>, InvalidJson> {
     let strict = Strict {
         merges_repeats: true,
@@ -158,6 +159,10 @@ impl<'a> Json<'a> {
         }
     }
 }
+
+/// Limit on the members of an object whose repeats are merged. An object with more members is not merged: the comparison
+/// is pairwise, and the text may be of any caller.
+const MAX_MERGED: usize = 24;
 
 /// Initial capacity of the outermost object. Most tokens have fewer claims.
 const CAPACITY: usize = 16;
@@ -308,10 +313,11 @@ fn wrapped_number(members: &[Member<'_>]) -> Option<Option<f64>> {
     }
 }
 
-/// Returns whether two members have the same name. Compares few members pairwise and sorts many, so that a
-/// hostile object costs O(n log n).
 /// Removes members that repeat an earlier one with the same string.
 fn merge_repeats(members: &mut Vec<Member<'_>>) {
+    if members.len() > MAX_MERGED {
+        return;
+    }
     let mut at = 0;
     while at < members.len() {
         let repeats = |earlier: &Member<'_>| {
@@ -326,6 +332,8 @@ fn merge_repeats(members: &mut Vec<Member<'_>>) {
     }
 }
 
+/// Returns whether two members have the same name. Compares few members pairwise and sorts many, so that a hostile object
+/// costs O(n log n).
 fn has_duplicate(members: &[Member<'_>]) -> bool {
     if members.len() <= 24 {
         return members.iter().enumerate().any(|(at, one)| {
@@ -394,6 +402,18 @@ mod tests {
             (r#"{"o":{"a":"x","a":"x"}}"#, None),
         ] {
             let read = parse_object_with_repeats(text).ok();
+            assert_eq!(read.map(|read| read.iter().count()), expected, "{text}");
+        }
+        let members = |count: usize| {
+            let members: Vec<String> = (0..count).map(|n| format!("\"m{n}\":\"\"")).collect();
+            members.join(",")
+        };
+        for (text, expected) in [
+            (format!("{{{},\"m7\":\"\"}}", members(23)), Some(23)),
+            (format!("{{{},\"m7\":\"\"}}", members(24)), None),
+            (format!("{{{}}}", members(100)), Some(100)),
+        ] {
+            let read = parse_object_with_repeats(&text).ok();
             assert_eq!(read.map(|read| read.iter().count()), expected, "{text}");
         }
     }

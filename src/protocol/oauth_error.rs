@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// Maximum length of a code. RegisteredClaims codes are less than half as long.
+use super::json::{Json, parse_object};
+
+/// Maximum length of a code. Registered codes are less than half as long.
 const MAX_CODE: usize = 64;
 
 /// The error code of an authorization response or a token response.
@@ -56,6 +58,14 @@ impl OAuthErrorCode {
             Some((registered, _)) => registered.clone(),
             None => Self::Other(code.chars().take(MAX_CODE).map(sanitize).collect()),
         }
+    }
+
+    /// Reads the member `error` of an error response (RFC 6749 §5.2). Returns `None` if the body is not a strict JSON object
+    /// with that string.
+    pub(crate) fn of_body(body: &[u8]) -> Option<Self> {
+        let response = parse_object(body).ok()?;
+        let code = response.member("error").and_then(Json::as_str)?;
+        Some(Self::from_wire(code))
     }
 
     /// Returns the code as it was sent.

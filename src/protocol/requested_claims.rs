@@ -166,8 +166,8 @@ impl fmt::Debug for RequestedClaims {
     }
 }
 
-const SHAPE: &str = "it must be an object with `id_token`, `userinfo` or both, which are objects whose members are `null` or \
-                     objects";
+const SHAPE: &str = "it must be an object with `id_token`, `userinfo` or both; each of them must be an object whose \
+                     members are `null` or objects";
 
 #[cfg(test)]
 mod tests {

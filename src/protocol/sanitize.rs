@@ -84,7 +84,7 @@ pub(crate) fn listed<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
     format!("[{}]{more}", first.join(", "))
 }
 
-/// The maximum number of values of one claim in a log line.
+/// The maximum number of values of one list in a log line.
 const MAX_VALUES: usize = 5;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::crypto::base64url;
 use crate::crypto::binding::Binding;
-use crate::crypto::digest::sha256;
+use crate::crypto::sha256_start;
 
 /// The identifier of a session, for logs, support and administration. New at every login.
 ///
@@ -116,9 +116,7 @@ pub(crate) struct SessionRef {
 impl UserDigest {
     pub(crate) fn new(issuer: &str, subject: &str) -> Self {
         let input = [issuer.as_bytes(), b"\0", subject.as_bytes()].concat();
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&sha256(&input)[..16]);
-        Self(digest)
+        Self(sha256_start(&input))
     }
 
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {

@@ -6,7 +6,7 @@ use crate::crypto::{Algorithm, keep_fapi2_algorithms};
 use crate::issuer::AuthorizationServer;
 
 /// In seconds: how far `iat` and `nbf` may be in the future (§5.3.2.1).
-const MAX_LEEWAY: i64 = 60;
+pub(super) const MAX_LEEWAY: i64 = 60;
 
 /// Checks the settings of a verifier, and removes the algorithms that the profile does not permit.
 pub(super) fn restrict(
@@ -30,13 +30,7 @@ pub(super) fn restrict(
             "the FAPI 2.0 Security Profile requires the audience of this API: `Audience::AnyOf`",
         );
     }
-    if leeway > MAX_LEEWAY {
-        return invalid(
-            "leeway",
-            format!("{leeway}s"),
-            "the FAPI 2.0 Security Profile permits at most 1 minute",
-        );
-    }
+    check_leeway(leeway)?;
     let configured = format!("{algorithms:?}");
     if !keep_fapi2_algorithms(algorithms) {
         return invalid(
@@ -46,4 +40,16 @@ pub(super) fn restrict(
         );
     }
     Ok(())
+}
+
+/// Checks the leeway of a verifier, in seconds.
+pub(super) fn check_leeway(leeway: i64) -> Result<(), ConfigError> {
+    if leeway <= MAX_LEEWAY {
+        return Ok(());
+    }
+    Err(ConfigError::Setting {
+        setting: "leeway",
+        value: format!("{leeway}s"),
+        reason: "the FAPI 2.0 Security Profile permits at most 1 minute",
+    })
 }

@@ -14,6 +14,7 @@ use crate::protocol::authorization_response::{
 use crate::protocol::claims::{RegisteredClaims, seconds};
 use crate::protocol::json::{parse_object, parse_object_with_repeats};
 use crate::protocol::limits::MAX_PRESENTED_TOKEN;
+use crate::protocol::sanitize::{listed, log_safe};
 use crate::token::error::{VerifyError, VerifyErrorKind};
 use crate::token::explanation::{Explanation, ahead, past};
 use crate::token::id_token::{IdTokenSettings, check_other_audiences};
@@ -35,8 +36,8 @@ pub(crate) enum ResponseJwtError {
         kind: VerifyErrorKind,
         explanation: Explanation,
     },
-    #[error("aud is missing or has other values than this client and trusted audiences")]
-    Audience,
+    #[error("its aud is not that of this client: {0}")]
+    Audience(Explanation),
     #[error("{0}")]
     Response(#[from] InvalidAuthorizationResponse),
 }
@@ -68,7 +69,7 @@ pub(crate) async fn verify(
             false => FetchBudget::Empty,
         },
     };
-    let is_for_us = |claims: &_| has_login && names_client(claims, client_id);
+    let is_for_us = |claims: &RegisteredClaims| has_login && claims.has_audience(client_id);
     let signed = settings.verify_with_permitted(server, jwt, rules, is_for_us);
     let explain = |error| explain(settings, server, jwt, &error, has_login);
     let signed = signed.await.map_err(explain)?;
@@ -94,14 +95,14 @@ fn check_audience(
     client_id: &str,
 ) -> Result<(), ResponseJwtError> {
     let others = check_other_audiences(settings, claims, client_id);
-    match names_client(claims, client_id) && others.is_ok() {
+    match claims.has_audience(client_id) && others.is_ok() {
         true => Ok(()),
-        false => Err(ResponseJwtError::Audience),
+        false => Err(ResponseJwtError::Audience(Explanation::new(
+            format!("aud {}", listed(claims.audience.iter().map(|one| &**one))),
+            format!("{}, beside it trusted audiences only", log_safe(client_id)),
+            "the client id of the Client, or LoginLayer::with_trusted_audiences",
+        ))),
     }
-}
-
-fn names_client(claims: &RegisteredClaims, client_id: &str) -> bool {
-    claims.audience.iter().any(|one| **one == *client_id)
 }
 
 /// Explains a rejection for the log. Of a response that is not verified only the algorithm and seconds are named.

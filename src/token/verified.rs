@@ -87,9 +87,10 @@ impl<C> VerifiedToken<C> {
     /// Returns the authorization details of the token that are meant for this API ([RFC 9396 §9.1], §9.2): those whose
     /// `locations` contain one of its audiences, and those without `locations`. Parses the claims on each call.
     ///
-    /// An API whose locations are not its audience accepts both as [audiences](crate::token::Audience::AnyOf). Behind
-    /// [`Audience::Unchecked`](crate::token::Audience::Unchecked) and [`Clients`](crate::token::Audience::Clients) no location
-    /// is known to be this API. There are none if the claim is absent, or not an array of objects with a `type`.
+    /// If the locations of an API differ from its audience, configure both as
+    /// [audiences](crate::token::Audience::AnyOf). With [`Audience::Unchecked`](crate::token::Audience::Unchecked) and
+    /// [`Clients`](crate::token::Audience::Clients), only details without `locations` are returned. Returns none if the
+    /// claim is absent, or not an array of objects with a `type`.
     ///
     /// To reject requests, use [`Policy::authorization_detail`](crate::bearer::Policy::authorization_detail).
     ///

@@ -20,6 +20,7 @@ use crate::support::api::{
     AUDIENCE, ISSUER, Outcome, api, ask, good, layer, present, server, verifier,
 };
 use crate::support::dpop::{Client, dpop, request, show};
+use crate::support::logs::Logs;
 
 const CERTIFICATE: &[u8] = b"a client certificate";
 
@@ -215,7 +216,14 @@ async fn a_token_outside_of_the_header_is_rejected() {
         let kind = http::HeaderValue::from_static("application/x-www-form-urlencoded");
         form.headers_mut().insert(CONTENT_TYPE, kind);
         let form = form.map(|_| Body::from(format!("access_token={token}")));
+        let logs = Logs::default();
+        let recording = logs.record_only("form_token_rejected");
         assert_eq!(ask(&api, form).await.status, in_form);
+        drop(recording);
+        let text = logs.take();
+        let setting = "BearerLayer::with_fapi2_security_profile";
+        assert_eq!(text.contains(setting), in_form == 400, "{text}");
+        assert!(!text.contains(&token), "{text}");
 
         let mut query = certified(&token);
         query.headers_mut().remove(AUTHORIZATION);

@@ -298,7 +298,15 @@ async fn a_custom_end_session_endpoint_is_used() {
 #[tokio::test]
 async fn no_token_is_logged() {
     let logs = logs::Logs::default();
-    for fault in [None, Some(Fault::status(503)), Some(Fault::disconnect())] {
+    for (fault, reason) in [
+        (None, ""),
+        (Some(Fault::status(503)), "status 503, expected 200"),
+        (Some(Fault::disconnect()), ""),
+        (
+            Some(Fault::refusal("invalid_client")),
+            ", error invalid_client, expected 200",
+        ),
+    ] {
         let nodes = Nodes::new(Mode::Store);
         let recording = logs.record();
         let jar = nodes.signed_in("alice").await;
@@ -314,6 +322,7 @@ async fn no_token_is_logged() {
         let text = logs.take();
         assert_eq!(secrets.len(), 3);
         assert_eq!(text.contains("revocation_failed"), failing, "{text}");
+        assert!(text.contains(reason), "{text}");
         assert!(text.contains("logout_completed"), "{text}");
         for secret in secrets {
             assert!(!text.contains(&secret), "{text}");

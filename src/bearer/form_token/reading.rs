@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
@@ -14,6 +14,7 @@ use http_body_util::{LengthLimitError, Limited};
 
 use crate::clock::{SharedClock, Sleep};
 use crate::protocol::form;
+use crate::protocol::media_type::{FORM, has_media_type};
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -104,15 +105,7 @@ pub(super) fn reject(status: StatusCode, version: Version) -> Response<()> {
 /// RFC 6750 §2.2: the body is a single-part form, and the method defines semantics for it.
 pub(super) fn may_have_token(method: &Method, headers: &HeaderMap) -> bool {
     let method = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(kind), None) = (kinds.next(), kinds.next()) else {
-        return false;
-    };
-    let essence = kind.as_bytes().split(|byte| *byte == b';').next();
-    let essence = essence.unwrap_or_default().trim_ascii();
-    method
-        && essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-        && !headers.contains_key(CONTENT_ENCODING)
+    method && has_media_type(headers, FORM) && !headers.contains_key(CONTENT_ENCODING)
 }
 
 /// Adds the token of a form as an `Authorization` field, and returns whether there is one.

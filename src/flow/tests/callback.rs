@@ -66,8 +66,13 @@ async fn the_issuer_of_a_response_must_be_the_expected_one() {
         server.set_metadata(&json!({ name: announced }));
         let login = Login::start(&server).await;
         login.grant(&json!({}));
-        let outcome = code_of(login.call_back_with(parameters).await);
-        assert_eq!(outcome, code, "{announced} {parameters:?}");
+        let outcome = login.call_back_with(parameters).await;
+        if code == "issuer_mismatch" {
+            let text = outcome.as_ref().unwrap_err().to_string();
+            let expected = format!("iss is {:?}, expected {ISSUER:?}", parameters[0].1);
+            assert!(text.contains(&expected), "{text}");
+        }
+        assert_eq!(code_of(outcome), code, "{announced} {parameters:?}");
         let requests = server.requests("/token").len();
         assert_eq!(requests, usize::from(code == "ok"), "{parameters:?}");
     }
@@ -121,4 +126,29 @@ async fn error_responses_are_classified_and_cause_no_token_request() {
     let login = Login::start(&server).await;
     assert_eq!(code_of(login.call_back_with(&[]).await), "code_missing");
     assert_eq!(server.requests("/token").len(), 0);
+}
+
+/// RFC 8707 §2, RFC 9396 §5.
+#[tokio::test]
+async fn a_response_that_refuses_the_requested_access_names_the_setting() {
+    for (error, expected) in [
+        (
+            "invalid_target",
+            &[r#"["urn:a", "urn:b"]"#, "LoginLayer::add_resource"][..],
+        ),
+        (
+            "invalid_authorization_details",
+            &["LoginLayer::with_authorization_details"],
+        ),
+    ] {
+        let server = Server::new();
+        let flow = server.flow().add_resource("urn:a").unwrap();
+        let flow = flow.add_resource("urn:b").unwrap();
+        let login = Login::start_with(&server, flow, StartRequest::default()).await;
+        let refusal = login.call_back_with(&[("error", error)]).await.unwrap_err();
+        let text = refusal.to_string();
+        for expected in expected {
+            assert!(text.contains(expected), "{text}");
+        }
+    }
 }

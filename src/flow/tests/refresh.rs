@@ -394,5 +394,6 @@ async fn invalid_target_names_the_resource_and_says_nothing_about_the_refresh_to
         assert_eq!(name_of(&failure), ("misconfigured", "resource_refused"));
         let text = failure.parts().1.to_string();
         assert!(text.contains(resource), "{text}");
+        assert!(text.contains("LoginLayer::add_resource"), "{text}");
     }
 }

@@ -168,6 +168,10 @@ async fn requests_with_invalid_parameters_are_rejected() {
             .unwrap_err();
         let expected = (code, FlowErrorKind::Request);
         assert_eq!((error.code(), error.kind()), expected, "{name} {value:.9}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("`{name}`")), "{text}");
+        let shows = text.contains(&format!("`prompt` is {value:?}, expected `none` alone"));
+        assert_eq!(shows, name == "prompt", "{text}");
     }
 }
 

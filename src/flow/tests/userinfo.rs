@@ -1,8 +1,9 @@
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::support::{Server, sign_in, sign_in_with};
+use super::support::{ISSUER, NOW, Server, sign_in, sign_in_with};
 use crate::flow::UserInfoError;
+use crate::token::id_token::tests::sign;
 
 #[tokio::test]
 async fn each_userinfo_request_sends_the_token_in_the_header() {
@@ -68,6 +69,26 @@ async fn userinfo_of_another_subject_or_without_a_subject_is_rejected() {
         server.answer_userinfo(status, media_type, body);
         let error = flow.userinfo(record.tokens(), "alice").await.unwrap_err();
         assert!(expected(&error), "{name}: {error:?}");
+    }
+}
+
+/// OpenID Connect Core §5.3.2.
+#[tokio::test]
+async fn a_signed_response_for_another_client_is_rejected_with_both_client_ids() {
+    for (audience, is_ours) in [("shop", true), ("other", false)] {
+        let server = Server::new();
+        let (flow, record) = sign_in(&server).await;
+        let claims = json!({ "iss": ISSUER, "aud": audience, "sub": "alice", "iat": NOW });
+        server.answer_userinfo(200, "application/jwt", &sign(&claims.to_string()));
+        match flow.userinfo(record.tokens(), "alice").await {
+            Ok(_) => assert!(is_ours),
+            Err(UserInfoError::Unverified(error)) => {
+                let text = error.to_string();
+                assert!(!is_ours, "{text}");
+                assert!(text.contains(r#"aud ["other"]; expected "shop""#), "{text}");
+            }
+            Err(error) => panic!("{audience}: {error:?}"),
+        }
     }
 }
 

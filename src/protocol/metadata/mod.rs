@@ -3,7 +3,7 @@
 mod malformed;
 
 use self::malformed::{MemberReader, REQUIRE_PUSHED_REQUESTS, REQUIRE_SIGNED_REQUESTS};
-use super::endpoint::{MtlsAliases, ServerEndpoint};
+use super::endpoint::{MtlsAliases, PUSHED_REQUEST_ENDPOINT, ServerEndpoint};
 use super::json::{InvalidJson, parse_object};
 
 pub(crate) use self::malformed::{
@@ -63,7 +63,6 @@ pub struct Metadata {
     malformed: Vec<MalformedMember>,
 }
 
-pub(crate) const PUSHED_REQUEST_ENDPOINT: &str = "pushed_authorization_request_endpoint";
 pub(crate) const REQUEST_OBJECT_ALGORITHMS: &str = "request_object_signing_alg_values_supported";
 pub(crate) const ID_TOKEN_ALGORITHMS: &str = "id_token_signing_alg_values_supported";
 pub(crate) const RESPONSE_ALGORITHMS: &str = "authorization_signing_alg_values_supported";
@@ -279,7 +278,7 @@ impl Metadata {
         self.code_challenge_methods_supported.as_deref()
     }
 
-    /// Returns `id_token_signing_alg_values_supported`, or `None` if it is absent or no list of strings.
+    /// Returns `id_token_signing_alg_values_supported`, or `None` if it is absent or malformed.
     pub fn id_token_signing_alg_values_supported(&self) -> Option<&[String]> {
         self.id_token_signing_alg_values_supported.as_deref()
     }

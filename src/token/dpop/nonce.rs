@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::ConfigError;
-use crate::crypto::{base64url, digest, hmac_sha256, key_text};
+use crate::crypto::{base64url, hmac_sha256, key_text, sha256_start};
 
 /// In seconds: how long a nonce is issued. It is accepted for one more period.
 const PERIOD: i64 = 120;
@@ -143,9 +143,7 @@ impl fmt::Debug for DpopNonceKey {
 fn with_id(material: &[u8]) -> (KeyId, Zeroizing<Vec<u8>>) {
     let mut input = Zeroizing::new(ID_PREFIX.to_vec());
     input.extend_from_slice(material);
-    let mut id = KeyId::default();
-    id.copy_from_slice(&digest::sha256(&input)[..4]);
-    (id, Zeroizing::new(material.to_vec()))
+    (sha256_start(&input), Zeroizing::new(material.to_vec()))
 }
 
 fn tag(id: &KeyId, key: &[u8], period: [u8; 8]) -> [u8; TAG] {

@@ -12,7 +12,7 @@ use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, system_clock, unix_seconds};
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, keep_fapi2_algorithms};
 use crate::store::{MemoryStore, SharedStore, Store};
-use crate::token::VerifyErrorKind;
+use crate::token::{VerifyErrorKind, fapi2};
 
 /// In seconds.
 const DEFAULT_MAX_AGE: i64 = 60;
@@ -20,9 +20,6 @@ const DEFAULT_MAX_AGE: i64 = 60;
 const DEFAULT_LEEWAY: i64 = 10;
 const MAX_MAX_AGE: Duration = Duration::from_secs(300);
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
-
-/// In seconds (FAPI 2.0 Security Profile §5.3.2.1).
-const MAX_AHEAD_OF_FAPI2: i64 = 60;
 
 /// In seconds: how far the wall clock can be set back before recorded proofs become valid again.
 const CLOCK_ROLLBACK_ALLOWANCE: i64 = 60;
@@ -168,10 +165,9 @@ impl Dpop {
     /// Requires a nonce as [`with_nonces`](Self::with_nonces) does, and lets it alone decide whether a proof is recent
     /// ([RFC 9449 §4.3] (11)): for clients whose clock is wrong, such as devices.
     ///
-    /// `iat` must still be a number, and its value is not compared (with the FAPI 2.0 Security Profile, it is at most 1
-    /// minute in the future); a proof is then accepted as long as its nonce, at most
-    /// 4 minutes. Each `jti` is kept in the replay store until then, so the store holds more entries. Replaces
-    /// `with_nonces`; the last of both calls counts.
+    /// `iat` must still be a number. Its value is not compared, except with the FAPI 2.0 Security Profile, which permits at
+    /// most 1 minute in the future. A proof is accepted as long as its nonce, at most 4 minutes. Each `jti` is kept in the
+    /// replay store until then, so the store holds more entries. Replaces `with_nonces`; the last of both calls counts.
     ///
     /// [RFC 9449 §4.3]: https://www.rfc-editor.org/rfc/rfc9449#section-4.3
     #[must_use]
@@ -258,7 +254,7 @@ impl Dpop {
     pub(crate) fn restrict_to_fapi2(&mut self) {
         let settings = self.settings_mut();
         keep_fapi2_algorithms(&mut settings.algorithms);
-        settings.max_ahead = Some(MAX_AHEAD_OF_FAPI2);
+        settings.max_ahead = Some(fapi2::MAX_LEEWAY);
     }
 
     /// Returns the value of `algs` in a challenge (RFC 9449 §7.1).

@@ -1,6 +1,6 @@
 //! The `acr_values` of a login (OpenID Connect Core §3.1.2.1), as its transaction keeps them.
 
-use crate::crypto::digest::sha256;
+use crate::crypto::sha256_start;
 
 /// Digests of the requested `acr_values`. Their length is limited, so that they fit into the cookie of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,12 +15,15 @@ impl AcrValues {
 
     /// Parses the space-separated values. Returns `None` if there are more than [`MAX`](Self::MAX).
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let digests: Vec<_> = text.split(' ').map(digest).collect();
+        let digests: Vec<_> = text
+            .split(' ')
+            .map(|acr| sha256_start(acr.as_bytes()))
+            .collect();
         (digests.len() <= Self::MAX).then_some(Self(digests))
     }
 
     pub(super) fn contain(&self, acr: &str) -> bool {
-        self.0.contains(&digest(acr))
+        self.0.contains(&sha256_start(acr.as_bytes()))
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -31,10 +34,4 @@ impl AcrValues {
         let (digests, rest) = bytes.as_chunks();
         rest.is_empty().then(|| Self(digests.to_vec()))
     }
-}
-
-fn digest(acr: &str) -> [u8; DIGEST] {
-    let mut digest = [0; DIGEST];
-    digest.copy_from_slice(&sha256(acr.as_bytes())[..DIGEST]);
-    digest
 }

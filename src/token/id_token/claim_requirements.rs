@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::error::IdTokenError;
-use crate::crypto::digest::sha256;
+use crate::crypto::sha256_start;
 use crate::protocol::Claims;
 use crate::protocol::requested_claims::RequestedClaims;
 use crate::protocol::sanitize::log_safe;
@@ -30,13 +30,13 @@ const REQUIRED: u8 = 0x80;
 impl ClaimRequirements {
     pub(crate) fn of(requested: &RequestedClaims) -> Self {
         let requirements = requested.checked().map(|claim| RequestedValue {
-            name: digest(claim.name),
+            name: sha256_start(claim.name.as_bytes()),
             is_required: claim.is_required,
             values: claim
                 .values
                 .into_iter()
                 // The members of objects are sorted.
-                .map(|value| digest(&value.to_string()))
+                .map(|value| sha256_start(value.to_string().as_bytes()))
                 .collect(),
         });
         Self(requirements.collect())
@@ -88,12 +88,14 @@ impl ClaimRequirements {
 
 impl RequestedValue {
     fn check(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
-        let mut named = claims.iter().filter(|(name, _)| digest(name) == self.name);
+        let mut named = claims
+            .iter()
+            .filter(|(name, _)| sha256_start(name.as_bytes()) == self.name);
         let found = match named.next() {
             None | Some((_, Value::Null)) if !self.is_required => return Ok(()),
             None | Some((_, Value::Null)) => "no claim with the requested name".to_owned(),
             Some((name, value)) => {
-                let value = digest(&value.to_string());
+                let value = sha256_start(value.to_string().as_bytes());
                 if self.values.is_empty() || self.values.contains(&value) {
                     return Ok(());
                 }
@@ -110,12 +112,6 @@ impl RequestedValue {
 }
 
 const SETTING: &str = "LoginLayer::with_requested_claims, or the claims of this login";
-
-fn digest<const N: usize>(text: &str) -> [u8; N] {
-    let mut digest = [0; N];
-    digest.copy_from_slice(&sha256(text.as_bytes())[..N]);
-    digest
-}
 
 #[cfg(test)]
 mod tests {

@@ -199,7 +199,7 @@ pub(super) fn check_audience(
     claims: &RegisteredClaims,
     client_id: &str,
 ) -> Result<(), IdTokenError> {
-    if !claims.audience.iter().any(|one| **one == *client_id) {
+    if !claims.has_audience(client_id) {
         return Err(IdTokenError::Audience);
     }
     match payload.value("azp") {

@@ -167,7 +167,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::crypto::Algorithm;
+    use crate::crypto::{Algorithm, UnsignedJws};
     use crate::token::id_token::half_hash;
     use crate::token::id_token::tests::{ISSUER, NOW, change, server, sign, signing_key};
 
@@ -295,12 +295,14 @@ mod tests {
         let header = r#"{"alg":"EdDSA","kid":"1"}"#;
         for (token, expected) in [
             (
-                signing_key(2).sign_text(header, &claims).unwrap(),
+                signing_key(2)
+                    .sign_jws(UnsignedJws::new(header, &claims))
+                    .unwrap(),
                 "id_token_signature",
             ),
             (
                 signing_key(1)
-                    .sign_text(r#"{"alg":"none"}"#, &claims)
+                    .sign_jws(UnsignedJws::new(r#"{"alg":"none"}"#, &claims))
                     .unwrap(),
                 "id_token_algorithm",
             ),

@@ -8,13 +8,12 @@ use crate::issuer::{AuthorizationServer, FetchBudget};
 use crate::protocol::claims::RegisteredClaims;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 use crate::token::explanation::Explanation;
+use crate::token::fapi2::check_leeway;
 use crate::token::jws::{self, Rules, Signed};
 
 /// The allowed clock skew, in seconds.
 const DEFAULT_LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
-/// In seconds.
-const MAX_FAPI2_LEEWAY: i64 = 60;
 
 /// How the tokens that an authorization server issues to a client are verified.
 #[derive(Clone, Debug)]
@@ -91,14 +90,7 @@ impl IdTokenSettings {
                 reason: "the FAPI 2.0 Security Profile permits PS256, ES256 and EdDSA",
             });
         }
-        if self.leeway > MAX_FAPI2_LEEWAY {
-            return Err(ConfigError::Setting {
-                setting: "leeway",
-                value: format!("{}s", self.leeway),
-                reason: "the FAPI 2.0 Security Profile permits at most 1 minute",
-            });
-        }
-        Ok(())
+        check_leeway(self.leeway)
     }
 
     /// Returns the algorithms that are permitted if the metadata lists them.

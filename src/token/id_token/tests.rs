@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{AcrValues, ClaimRequirements, IdTokenSettings, LoginExpectations, half_hash, verify};
 use crate::clock::tests::StillClock;
-use crate::crypto::{Algorithm, SigningKey, base64url};
+use crate::crypto::{Algorithm, SigningKey, UnsignedJws, base64url};
 use crate::issuer::{AuthorizationServer, StaticKeys};
 use crate::protocol::{AccessToken, AuthorizationCode, IdToken, Nonce, State};
 
@@ -32,7 +32,9 @@ pub(crate) fn server(now: i64) -> AuthorizationServer {
 
 pub(crate) fn sign(claims: &str) -> String {
     let header = r#"{"alg":"EdDSA","kid":"1"}"#;
-    signing_key(1).sign_text(header, claims).unwrap()
+    signing_key(1)
+        .sign_jws(UnsignedJws::new(header, claims))
+        .unwrap()
 }
 
 /// Replaces these claims. `null` removes one.
@@ -218,7 +220,7 @@ async fn a_malformed_token_or_one_of_another_type_or_key_is_rejected() {
         (json!({ "alg": "EdDSA", "cty": "JWT" }), "extension"),
         (json!({ "alg": "EdDSA", "crit": ["x"] }), "extension"),
     ] {
-        let token = signing_key(1).sign_text(&header.to_string(), &claims);
+        let token = signing_key(1).sign_jws(UnsignedJws::new(&header.to_string(), &claims));
         assert_eq!(validate(token.unwrap()).await, expected, "{header}");
     }
     let header = json!({ "alg": "EdDSA", "kid": "1" }).to_string();
@@ -234,12 +236,14 @@ async fn a_malformed_token_or_one_of_another_type_or_key_is_rejected() {
         ("no signature", format!("{unsigned}."), "malformed"),
         (
             "another key",
-            other.sign_text(&header, &claims).unwrap(),
+            other.sign_jws(UnsignedJws::new(&header, &claims)).unwrap(),
             "signature",
         ),
         (
             "a key in the token",
-            other.sign_text(&with_key.to_string(), &claims).unwrap(),
+            other
+                .sign_jws(UnsignedJws::new(&with_key.to_string(), &claims))
+                .unwrap(),
             "signature",
         ),
     ] {

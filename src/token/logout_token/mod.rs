@@ -148,7 +148,7 @@ fn check_audience(
     claims: &RegisteredClaims,
     client_id: &str,
 ) -> Result<(), LogoutTokenError> {
-    let is_ours = claims.audience.iter().any(|one| **one == *client_id);
+    let is_ours = claims.has_audience(client_id);
     let is_of_other = payload
         .value("azp")
         .is_some_and(|azp| azp.as_str() != Some(client_id));

@@ -378,6 +378,10 @@ async fn the_log_explains_a_rejected_response() {
             |jwt| jwt.with_hmac("x"),
             "LoginLayer::with_id_token_algorithms",
         ),
+        (
+            |jwt| jwt.with_audience("other"),
+            r#"found aud [\"other\"]; expected \"shop\", beside it trusted audiences only"#,
+        ),
     ];
     for (change, expected) in cases {
         shop.server.fail_once(

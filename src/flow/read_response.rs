@@ -32,7 +32,8 @@ impl Flow {
         response.await.map_err(FlowError::from)
     }
 
-    /// Returns the `state` of a response that was not accepted. Not authenticated: it shows only where the user may continue.
+    /// Returns the `state` of a response that was not accepted. It is not authenticated: use it only to offer a page to
+    /// continue at.
     pub(crate) fn unverified_state(&self, parameters: &str) -> Option<State> {
         if !self.response_mode().is_signed() {
             let response = AuthorizationResponse::parse(parameters).ok()?;
@@ -83,7 +84,7 @@ impl From<ResponseJwtError> for FlowError {
             }
             ResponseJwtError::Encrypted => "response_jwt_encrypted",
             ResponseJwtError::Response(invalid) => Self::from(*invalid).code(),
-            ResponseJwtError::Audience => "response_jwt_audience",
+            ResponseJwtError::Audience(_) => "response_jwt_audience",
             ResponseJwtError::Token(_) | ResponseJwtError::Explained { .. } => "response_jwt",
         };
         Self::request(code, format!("the response JWT was rejected: {error}"))
