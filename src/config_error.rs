@@ -61,6 +61,20 @@ pub enum ConfigError {
         /// Why the value is invalid, and what is required.
         reason: &'static str,
     },
+    /// A setting of a [configuration](crate::settings) is invalid.
+    #[error("{key}: {error}")]
+    Key {
+        /// The path of the setting, such as `provider.client.secret_file`.
+        key: String,
+        /// Why it is invalid.
+        error: Box<Self>,
+    },
+    /// Settings of a [configuration](crate::settings) contradict each other, or one is missing.
+    #[error("{reason}")]
+    Combination {
+        /// Which settings these are, and what is required.
+        reason: &'static str,
+    },
 }
 
 impl ConfigError {

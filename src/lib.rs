@@ -94,6 +94,7 @@
 //! | start a login from a handler | [`LoginLayer::start`] |
 //! | sign users in without a page if they can be | [`LoginLayer::silent_login`] |
 //! | **Operation** | |
+//! | read settings of layers from a file | [`settings`] |
 //! | test your routes | module `testing` (feature `testing`) |
 //! | watch logs, spans and metrics | [`observability`] |
 //! | run behind a proxy, below a prefix, in a closed network | [`deployment`] |
@@ -174,6 +175,7 @@ pub mod relay;
 mod request_permits;
 mod response_future;
 pub mod session;
+pub mod settings;
 mod single_flight;
 pub mod store;
 mod sync;

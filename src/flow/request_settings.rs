@@ -1,5 +1,7 @@
 //! How authorization requests are sent, and how the responses come back: the settings.
 
+use serde::Deserialize;
+
 use crate::crypto::SigningKey;
 
 /// When authorization requests are sent to the authorization server over the back channel instead of in the URL that
@@ -8,7 +10,8 @@ use crate::crypto::SigningKey;
 /// A pushed request is authenticated, cannot be changed by the user, and stays out of browser histories and logs.
 ///
 /// [RFC 9126]: https://www.rfc-editor.org/rfc/rfc9126
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PushedRequests {
     /// For every login. A server whose metadata has no `pushed_authorization_request_endpoint` is an error of the
@@ -24,7 +27,8 @@ pub enum PushedRequests {
 }
 
 /// How the authorization response is returned to the callback.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ResponseMode {
     /// In the query of the URL (RFC 6749 §4.1.2), the default of the code flow. No `response_mode` is sent.
@@ -39,6 +43,7 @@ pub enum ResponseMode {
     /// [JARM]: https://openid.net/specs/oauth-v2-jarm-final.html
     Jwt,
     /// As a signed JWT in a form: `form_post.jwt`.
+    #[serde(rename = "form_post.jwt")]
     FormPostJwt,
 }
 

@@ -1,5 +1,7 @@
 //! The ways in which authorization servers mark their access tokens.
 
+use serde::Deserialize;
+
 use super::error::VerifyErrorKind;
 use super::scope_mapping::{ClaimMapping, ScopeMapping};
 use crate::crypto::same_media_type;
@@ -26,7 +28,8 @@ use crate::protocol::json::{Json, Object};
 /// [`with_mtls`](crate::BearerLayer::with_mtls) checks.
 ///
 /// [RFC 9068 §2.1]: https://www.rfc-editor.org/rfc/rfc9068#section-2.1
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenProfile {
     /// Requires `typ: at+jwt`, `iss`, `aud` and `exp`. The default.
