@@ -13,8 +13,8 @@ use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::refusal::LoginRefusal;
 use super::settings::Settings;
 use crate::clock::time_until;
-#[cfg(feature = "testing")]
 use crate::record::SessionRecord;
+#[cfg(feature = "testing")]
 use crate::session::SealSessionError;
 use crate::session::{LoadedSession, OpenedSession, SessionTime};
 use crate::store::StoreError;

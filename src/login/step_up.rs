@@ -10,7 +10,9 @@ use std::time::Duration;
 use http::header::HeaderMap;
 use http::{HeaderValue, Method};
 
-use super::context::{LoginContext, reason_of};
+use super::context::LoginContext;
+#[cfg(feature = "relay")]
+use super::context::reason_of;
 use super::cookies::{CookieLifetime, SameSite};
 use super::events;
 use super::jar::{Jar, STEPPED_UP};
