@@ -135,6 +135,7 @@ mod logout;
 mod members;
 mod mint;
 mod parameters;
+mod reachable;
 mod refresh;
 mod registry;
 mod request_features;

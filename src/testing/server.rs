@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use url::{Origin, Url};
 
-use super::browser::{Browser, Transport};
+use super::browser::Transport;
 use super::browser_sessions::{BrowserSessions, SignIn};
 use super::clock::ManualClock;
 use super::endpoint::NonceKeys;
@@ -193,11 +193,6 @@ impl TestServer {
     /// Returns a back channel to this server that needs no network.
     pub fn back_channel(&self) -> TestBackChannel {
         TestBackChannel::new(self.clone())
-    }
-
-    /// Creates a browser that can reach this server and uses its clock. [`Browser::with_server`] adds another server.
-    pub fn browser(&self) -> Browser {
-        Browser::new().with_clock(self.clock()).with_server(self)
     }
 
     /// Creates an access token ([RFC 9068]) with subject `alice`, client `test-client`, no scopes, the

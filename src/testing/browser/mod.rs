@@ -24,13 +24,12 @@ pub use cookie::{Cookie, CookieSameSite};
 pub use form::Form;
 pub(super) use outgoing::origin;
 pub use page::Page;
+pub(super) use site::Site;
 pub(super) use transport::{Transport, send_over_tcp};
 
 use self::cookie_jar::{CookieJar, SameSiteContext};
 use self::outgoing::{Initiator, OutgoingRequest};
-use self::site::Site;
 use super::clock::ManualClock;
-use super::server::TestServer;
 use crate::ConfigError;
 use crate::clock::Clock as _;
 
@@ -121,18 +120,8 @@ impl Browser {
         Ok(self.with_site(Site::new(origin, "", Transport::new(service))))
     }
 
-    /// Connects a test server. The browser keeps its clock; for one time everywhere, give the servers
-    /// [one clock](TestServer::with_clock).
-    ///
-    /// Servers of one origin, such as the realms of Keycloak, are told apart by the paths of their issuers.
-    #[must_use]
-    pub fn with_server(self, server: &TestServer) -> Self {
-        let issuer = &server.shared.issuer;
-        let transport = Transport::new(server.clone());
-        self.with_site(Site::new(issuer.origin(), issuer.path(), transport))
-    }
-
-    fn with_site(mut self, site: Site) -> Self {
+    /// Connects a service. Replaces the one at the same origin and path.
+    pub(super) fn with_site(mut self, site: Site) -> Self {
         self.sites.retain(|other| !other.is_same(&site));
         self.sites.push(site);
         self

@@ -6,7 +6,7 @@ use super::transport::Transport;
 
 /// A service that receives the requests below a path of an origin.
 #[derive(Clone, Debug)]
-pub(super) struct Site {
+pub(in crate::testing) struct Site {
     origin: Origin,
     /// Without a final slash: empty for the whole origin.
     path: String,
@@ -14,7 +14,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(origin: Origin, path: &str, transport: Transport) -> Self {
+    pub(in crate::testing) fn new(origin: Origin, path: &str, transport: Transport) -> Self {
         Self {
             origin,
             path: path.trim_end_matches('/').to_owned(),

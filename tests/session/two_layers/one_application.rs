@@ -72,7 +72,7 @@ impl Application {
             false => routes.clone().layer(staff.clone()).layer(customers.clone()),
         };
         let browser = server.browser().with_origin(SHOP, app).unwrap();
-        let browser = browser.with_origin(STAFF_ISSUER, staff_server).unwrap();
+        let browser = browser.with_server(&staff_server);
         Self {
             customers,
             staff,
