@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let client = &mut config.login.provider.client;
         (client.secret, client.secret_file) = (Some(secret.into()), None);
     }
-    let app = application(&config, AuthorizationServer::new)?;
+    let app = application(&config, Ok)?;
     let listener = tokio::net::TcpListener::bind(&config.address).await?;
     axum::serve(listener, app).await?;
     Ok(())
@@ -52,17 +52,17 @@ pub fn read(text: &str) -> Result<Config, Box<dyn Error>> {
     })
 }
 
-/// Creates the application, with the authorization server that `server` returns for an issuer.
+/// Creates the application, with authorization servers that `change` changes.
 pub fn application(
     config: &Config,
-    server: impl Fn(&str) -> Result<AuthorizationServer, ConfigError>,
+    change: impl Fn(AuthorizationServer) -> Result<AuthorizationServer, ConfigError>,
 ) -> Result<Router, ConfigError> {
     // What a file cannot express is set in code.
     let login = config
         .login
-        .build_with(&server)?
+        .build_with(&change)?
         .with_error_page(|page| format!("<h1>Shop</h1><p>{}</p>", page.code()));
-    let api = config.api.build_with(&server)?;
+    let api = config.api.build_with(&change)?;
     let orders = Router::new()
         .route(
             "/orders",

@@ -8,7 +8,7 @@ use super::apply::{Switch, set, set_flags};
 use super::client::ClientSettings;
 use super::dpop::DpopSettings;
 use super::error::{At as _, combination};
-use super::server::{CreateServer, ServerSettings};
+use super::server::{ChangeServer, ServerSettings};
 use super::text::{algorithms, duration};
 use crate::bearer::BearerLayer;
 use crate::config_error::ConfigError;
@@ -126,20 +126,20 @@ impl BearerSettings {
     ///
     /// As for [`LoginSettings::build`](super::LoginSettings::build).
     pub fn build(&self) -> Result<BearerLayer, ConfigError> {
-        self.build_with(AuthorizationServer::new)
+        self.build_with(Ok)
     }
 
-    /// Creates the layer, with the authorization server that `server` returns for an issuer identifier; see
+    /// Creates the layer, with authorization servers that `change` changes; see
     /// [`LoginSettings::build_with`](super::LoginSettings::build_with).
     ///
     /// # Errors
     ///
-    /// As for [`build`](Self::build), and those of `server`.
+    /// As for [`build`](Self::build), and those of `change`.
     pub fn build_with(
         &self,
-        server: impl Fn(&str) -> Result<AuthorizationServer, ConfigError>,
+        change: impl Fn(AuthorizationServer) -> Result<AuthorizationServer, ConfigError>,
     ) -> Result<BearerLayer, ConfigError> {
-        let layer = BearerLayer::new(self.verifier(&server)?);
+        let layer = BearerLayer::new(self.verifier(&change)?);
         let realm = self.realm.as_deref();
         let layer = set(layer, "realm", realm, BearerLayer::with_realm)?;
         let scopes = self.scope_hint.as_deref();
@@ -164,7 +164,7 @@ impl BearerSettings {
         }
     }
 
-    fn verifier(&self, server: &CreateServer<'_>) -> Result<Verifier, ConfigError> {
+    fn verifier(&self, server: &ChangeServer<'_>) -> Result<Verifier, ConfigError> {
         let mut issuers = Vec::new();
         for (at, issuer) in self.issuers.iter().enumerate() {
             issuers.push(issuer.build(server).at(&format!("issuers[{at}]"))?);
@@ -186,7 +186,7 @@ impl BearerSettings {
 }
 
 impl IssuerSettings {
-    fn build(&self, server: &CreateServer<'_>) -> Result<JwtVerifier, ConfigError> {
+    fn build(&self, server: &ChangeServer<'_>) -> Result<JwtVerifier, ConfigError> {
         let server = self.server.build(&self.issuer, server)?;
         let audience = audience(self.audience.as_ref(), self.clients.as_ref())?;
         let mut verifier = JwtVerifier::new(&server, audience).at("audience")?;
@@ -213,7 +213,7 @@ impl IssuerSettings {
 }
 
 impl IntrospectionSettings {
-    fn build(&self, server: &CreateServer<'_>) -> Result<IntrospectionVerifier, ConfigError> {
+    fn build(&self, server: &ChangeServer<'_>) -> Result<IntrospectionVerifier, ConfigError> {
         let server = self.server.build(&self.issuer, server)?;
         let audience = audience(self.audience.as_ref(), self.clients.as_ref())?;
         let client = self.client.build().at("client")?;

@@ -93,22 +93,22 @@ impl LoginSettings {
     /// [`ConfigError::Key`], which names the setting, if a value is not possible or a file cannot be read;
     /// [`ConfigError::Combination`] (alone or in a `Key`) if settings contradict each other or one is missing.
     pub fn build(&self) -> Result<LoginLayer, ConfigError> {
-        self.build_with(AuthorizationServer::new)
+        self.build_with(Ok)
     }
 
-    /// Creates the layer, with the authorization server that `server` returns for an issuer identifier: for an HTTP
-    /// client of the application, such as one that presents a certificate, or for the test server.
+    /// Creates the layer, with authorization servers that `change` changes: for an HTTP client of the application, such as
+    /// one that presents a certificate, or for a test server instead. Settings of `server` are applied afterwards.
     ///
     /// # Errors
     ///
-    /// As for [`build`](Self::build), and those of `server`.
+    /// As for [`build`](Self::build), and those of `change`.
     pub fn build_with(
         &self,
-        server: impl Fn(&str) -> Result<AuthorizationServer, ConfigError>,
+        change: impl Fn(AuthorizationServer) -> Result<AuthorizationServer, ConfigError>,
     ) -> Result<LoginLayer, ConfigError> {
         let key = self.key()?;
         let name = self.provider.name.as_deref().unwrap_or(DEFAULT_NAME);
-        let provider = self.provider.build(name, &server).at("provider")?;
+        let provider = self.provider.build(name, &change).at("provider")?;
         let mut login = LoginLayer::for_provider(provider, &self.redirect_uri, key)?;
         for (name, settings) in &self.further_providers {
             let key = format!("further_providers.{name}");
@@ -116,7 +116,7 @@ impl LoginSettings {
                 return combination("the name of a further provider is its key: remove `name`")
                     .at(&key);
             }
-            let provider = settings.build(name, &server).at(&key)?;
+            let provider = settings.build(name, &change).at(&key)?;
             login = login.add_provider(provider).at(&key)?;
         }
         let login = self.apply_routes(login)?;

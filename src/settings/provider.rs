@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::apply::set;
 use super::client::ClientSettings;
 use super::error::{At as _, combination};
-use super::server::{CreateServer, ServerSettings};
+use super::server::{ChangeServer, ServerSettings};
 use super::text::{SecretText, algorithms, duration, signing_key, signing_key_file};
 use crate::config_error::ConfigError;
 use crate::crypto::SigningKey;
@@ -104,9 +104,9 @@ impl ProviderSettings {
     pub(super) fn build(
         &self,
         name: &str,
-        create: &CreateServer<'_>,
+        change: &ChangeServer<'_>,
     ) -> Result<Provider, ConfigError> {
-        let server = self.server.build(&self.issuer, create)?;
+        let server = self.server.build(&self.issuer, change)?;
         let client = self.client.build().at("client")?;
         let mut provider = Provider::new(name, &server, client)?;
         if let Some(name) = &self.display_name {

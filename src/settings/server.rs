@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::apply::set;
+use super::apply::{set, set_texts};
 use super::error::At as _;
 use super::text::duration;
 use crate::config_error::ConfigError;
@@ -24,28 +24,46 @@ pub struct ServerSettings {
     pub outage_limit: Option<Duration>,
 }
 
-/// Creates the handle of an authorization server: [`AuthorizationServer::new`], or a function of the application.
-pub(super) type CreateServer<'a> = dyn Fn(&str) -> Result<AuthorizationServer, ConfigError> + 'a;
+/// Changes the handle of an authorization server: what the application sets in code.
+pub(super) type ChangeServer<'a> =
+    dyn Fn(AuthorizationServer) -> Result<AuthorizationServer, ConfigError> + 'a;
 
 impl ServerSettings {
     pub(super) fn build(
         &self,
         issuer: &str,
-        create: &CreateServer<'_>,
+        change: &ChangeServer<'_>,
     ) -> Result<AuthorizationServer, ConfigError> {
-        let server = create(issuer).at("issuer")?;
-        let in_server = |result: Result<AuthorizationServer, ConfigError>| result.at("server");
-        let url = self.metadata_url.as_deref();
-        let server = in_server(set(server, "metadata_url", url, |server, url| {
-            server.with_metadata_url(url)
-        }))?;
-        let url = self.revocation_endpoint.as_deref();
-        let server = in_server(set(server, "revocation_endpoint", url, |server, url| {
-            server.with_revocation_endpoint(url)
-        }))?;
+        let server = AuthorizationServer::new(issuer).at("issuer")?;
+        self.apply(change(server)?)
+    }
+
+    pub(super) fn apply(
+        &self,
+        server: AuthorizationServer,
+    ) -> Result<AuthorizationServer, ConfigError> {
+        self.apply_all(server).at("server")
+    }
+
+    fn apply_all(&self, server: AuthorizationServer) -> Result<AuthorizationServer, ConfigError> {
+        let server = set_texts(
+            server,
+            [
+                (
+                    "metadata_url",
+                    &self.metadata_url,
+                    AuthorizationServer::with_metadata_url,
+                ),
+                (
+                    "revocation_endpoint",
+                    &self.revocation_endpoint,
+                    AuthorizationServer::with_revocation_endpoint,
+                ),
+            ],
+        )?;
         let limit = self.outage_limit.as_ref();
-        in_server(set(server, "outage_limit", limit, |server, limit| {
+        set(server, "outage_limit", limit, |server, limit| {
             server.with_outage_limit(*limit)
-        }))
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use http::{Request, StatusCode};
 use tower::ServiceExt as _;
+use tower_oauth::AuthorizationServer;
 use tower_oauth::testing::{TestClient, TestServer, TestUser};
 
 use crate::files::Folder;
@@ -28,7 +29,8 @@ async fn the_example_signs_users_in_and_protects_its_api() {
         .add_client(client.add_redirect_uri(CALLBACK).unwrap())
         .add_user(TestUser::new("alice", "wonderland"));
     let staff = TestServer::new("https://staff-id.example.com").unwrap();
-    let servers = |issuer: &str| match issuer {
+
+    let servers = |one: AuthorizationServer| match one.issuer() {
         "https://id.example.com" => Ok(server.authorization_server()),
         _ => Ok(staff.authorization_server()),
     };

@@ -362,8 +362,8 @@ async fn users_sign_in_with_secrets_from_files_and_the_layer_can_be_refined() {
         .add_client(client.add_redirect_uri(CALLBACK).unwrap())
         .add_user(TestUser::new("alice", "wonderland"));
     let login = read(&text)
-        .build_with(|issuer| {
-            assert_eq!(issuer, ISSUER);
+        .build_with(|one| {
+            assert_eq!(one.issuer(), ISSUER);
             Ok(server.authorization_server())
         })
         .and_then(|login| login.with_default_return_to("/account"))
