@@ -13,6 +13,8 @@ pub(crate) struct Jwk {
     prepared: Vec<(Algorithm, PublicKey)>,
     /// Whether the set names the algorithm. Otherwise the key is prepared for all that fit its type.
     names_algorithm: bool,
+    /// The member `issuer`, which is not registered: a key set for several issuers says so whose tokens a key may sign.
+    issuer: Option<Box<str>>,
 }
 
 /// All algorithms that a key can be prepared for.
@@ -59,6 +61,7 @@ impl Jwk {
             material,
             prepared,
             names_algorithm: name.is_some(),
+            issuer: jwk.text("issuer").unwrap_or_default().map(Box::from),
         })
     }
 
@@ -79,6 +82,7 @@ impl Jwk {
             material,
             prepared: vec![(algorithm, key)],
             names_algorithm: true,
+            issuer: None,
         })
     }
 
@@ -86,10 +90,16 @@ impl Jwk {
         self.key_id.as_deref()
     }
 
-    /// Returns whether both have the same id, parameters and algorithms.
+    /// Returns the only issuer whose tokens the key may sign, if the key set names one.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// Returns whether both have the same id, issuer, parameters and algorithms.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let algorithms = |key: &Self| key.prepared.iter().map(|(one, _)| *one).collect::<Vec<_>>();
         self.key_id == other.key_id
+            && self.issuer == other.issuer
             && self.is_same_key(other)
             && algorithms(self) == algorithms(other)
     }

@@ -18,6 +18,7 @@ use crate::protocol::limits::MAX_RECEIVED_TOKEN;
 use crate::protocol::media_type::has_media_type;
 use crate::protocol::sanitize::{listed, log_safe};
 use crate::record::{Email, SessionTokens};
+use crate::token::expected_issuer::ExpectedIssuer;
 use crate::token::id_token::is_id_token_type;
 use crate::token::jws::{MediaTypes, Rules};
 use crate::token::{Explanation, VerifyError, VerifyErrorKind};
@@ -236,6 +237,7 @@ impl Flow {
             leeway: 0,
             requires_expiry: false,
             accepts_repeats: false,
+            issuer: ExpectedIssuer::Exact,
             fetch_budget: FetchBudget::BackChannel,
         };
         let signed = self

@@ -212,7 +212,9 @@ fn merge(mut keys: Vec<Jwk>) -> Vec<Jwk> {
     }
     let mut merged: Vec<Jwk> = Vec::with_capacity(keys.len());
     for key in keys {
-        let is_same = |one: &&mut Jwk| one.is_same_key(&key) && one.key_id() == key.key_id();
+        let is_same = |one: &&mut Jwk| {
+            one.is_same_key(&key) && one.key_id() == key.key_id() && one.issuer() == key.issuer()
+        };
         match merged.iter_mut().find(is_same) {
             Some(one) => one.absorb(key),
             None => merged.push(key),
@@ -224,6 +226,11 @@ fn merge(mut keys: Vec<Jwk>) -> Vec<Jwk> {
 impl SelectedKey {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.key, &other.key)
+    }
+
+    /// Returns the only issuer whose tokens the key may sign, if the key set names one.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.key.issuer()
     }
 
     pub(crate) fn public_key(&self) -> Option<&PublicKey> {

@@ -6,7 +6,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::error::{VerifyError, VerifyErrorKind};
+use super::expected_issuer::ExpectedIssuer;
 use super::explanation::Explanation;
 use super::profile::TypeMarkers;
 use super::scope_mapping::{ClaimMapping, MappedClaims};
@@ -30,6 +33,7 @@ pub(crate) struct Rules {
     pub(crate) requires_expiry: bool,
     /// Whether a claim may occur several times with the same string. Any other repetition rejects the token (RFC 7519 §4).
     pub(crate) accepts_repeats: bool,
+    pub(crate) issuer: ExpectedIssuer,
     /// The budget for key set fetches that an unknown key of such a token may cause.
     pub(crate) fetch_budget: FetchBudget,
 }
@@ -66,6 +70,25 @@ pub(crate) struct Signed {
     pub(crate) algorithm: Algorithm,
     /// The key that verified the signature.
     pub(crate) key: SelectedKey,
+}
+
+impl Signed {
+    /// Returns the payload with another text for its issuer.
+    pub(crate) fn with_issuer(self, issuer: &str) -> Result<Self, VerifyError> {
+        let malformed = || VerifyError::from(VerifyErrorKind::Malformed);
+        let mut claims: Map<String, Value> =
+            serde_json::from_str(&self.payload).map_err(|_| malformed())?;
+        claims.insert("iss".to_owned(), issuer.into());
+        let text = Arc::<str>::from(Value::Object(claims).to_string());
+        let payload = parse_object_text(&text).map_err(|_| malformed())?;
+        let registered = RegisteredClaims::read_within(&text, &payload);
+        let registered = registered.map_err(|_| malformed())?;
+        Ok(Self {
+            payload: Arc::clone(&text),
+            registered,
+            ..self
+        })
+    }
 }
 
 /// A token that passed all checks except that of its signature.
@@ -123,9 +146,7 @@ impl<'a> UnverifiedToken<'a> {
         };
         let payload = payload.map_err(|_| VerifyErrorKind::Malformed)?;
         // RFC 8725 §3.8: a single string, compared byte for byte.
-        if payload.member("iss").and_then(|iss| iss.as_str()) != Some(server.issuer()) {
-            return Err(VerifyErrorKind::Issuer.into());
-        }
+        rules.issuer.check(server.issuer(), &payload)?;
         let registered = RegisteredClaims::read_within(&text, &payload).map_err(|member| {
             let found = format!("{} of another type, or empty", member.0);
             let expected = "registered claims of the types of RFC 7519 §4.1";

@@ -7,6 +7,7 @@ mod certificate_format;
 mod dpop;
 mod error;
 mod error_kind;
+pub(crate) mod expected_issuer;
 mod explanation;
 mod fapi2;
 pub(crate) mod id_token;

@@ -16,6 +16,7 @@ use crate::protocol::json::{parse_object, parse_object_with_repeats};
 use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::protocol::sanitize::{listed, log_safe};
 use crate::token::error::{VerifyError, VerifyErrorKind};
+use crate::token::expected_issuer::ExpectedIssuer;
 use crate::token::explanation::{Explanation, ahead, past};
 use crate::token::id_token::{IdTokenSettings, check_other_audiences};
 use crate::token::jws::{MediaTypes, Rules};
@@ -64,6 +65,7 @@ pub(crate) async fn verify(
         requires_expiry: true,
         // Keycloak sends `iss` twice.
         accepts_repeats: true,
+        issuer: ExpectedIssuer::Exact,
         fetch_budget: match has_login {
             true => FetchBudget::AuthorizationResponse,
             false => FetchBudget::Empty,

@@ -6,12 +6,15 @@
 mod acr_values;
 mod claim_requirements;
 mod error;
+#[cfg(test)]
+mod issuer_tests;
 pub(crate) mod refreshed;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use super::error::{VerifyError, VerifyErrorKind};
+use super::expected_issuer::ExpectedIssuer;
 use super::explanation::{Explanation, ahead, past};
 use super::jws::{MediaTypes, Rules, Signed};
 use crate::clock::unix_seconds;
@@ -78,6 +81,7 @@ fn rules() -> Rules {
         leeway: 0,
         requires_expiry: true,
         accepts_repeats: false,
+        issuer: ExpectedIssuer::Exact,
         fetch_budget: FetchBudget::BackChannel,
     }
 }
@@ -100,6 +104,11 @@ fn specific_error(
         return IdTokenError::Unavailable(unavailable.clone());
     }
     let general = IdTokenError::Token(error.kind());
+    if let (VerifyErrorKind::Issuer | VerifyErrorKind::UnfitKey, true) =
+        (error.kind(), error.is_explained())
+    {
+        return general.explained(error.explanation().unwrap_or_default());
+    }
     let jws = Jws::read(id_token.expose());
     if error.kind() == VerifyErrorKind::Algorithm {
         return general.explained(settings.explain_algorithm(jws.ok().map(|jws| jws.algorithm())));

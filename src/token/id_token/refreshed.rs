@@ -66,6 +66,7 @@ async fn verify_signed(
         .await
         .map_err(|error| specific_error(settings, &error, id_token, now))?;
     let payload = parse_object(signed.payload.as_bytes()).map_err(|_| malformed())?;
+    check_issuer(server, &signed.registered, expected)?;
     check_identity(&payload, &signed.registered, expected)?;
     check_nonce(&payload, expected)?;
     // OpenID Connect Core §3.1.3.8.
@@ -96,10 +97,23 @@ fn check_unverified(
         "sub" => IdTokenError::Subject,
         _ => IdTokenError::Audience,
     })?;
-    if claims.issuer.as_deref() != Some(server.issuer()) {
-        return Err(IdTokenError::Token(VerifyErrorKind::Issuer));
-    }
+    check_issuer(server, &claims, expected)?;
     check_identity(&payload, &claims, expected)
+}
+
+/// §12.2: the same issuer, and so the same tenant of a server that has several.
+fn check_issuer(
+    server: &AuthorizationServer,
+    claims: &RegisteredClaims,
+    expected: &RefreshExpectations<'_>,
+) -> Result<(), IdTokenError> {
+    let iss = claims.issuer.as_deref().unwrap_or_default();
+    let forms = expected.settings.issuer();
+    let issuer = forms.canonical(server.issuer(), iss);
+    match issuer.is_some() && issuer == expected.login_claims.issuer() {
+        true => Ok(()),
+        false => Err(IdTokenError::Token(VerifyErrorKind::Issuer)),
+    }
 }
 
 /// §12.2: the same subject and audience. The audience of the first ID token was this client only.

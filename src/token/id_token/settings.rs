@@ -7,6 +7,7 @@ use crate::crypto::{ALL_ALGORITHMS, Algorithm, keep_fapi2_algorithms};
 use crate::issuer::{AuthorizationServer, FetchBudget};
 use crate::protocol::claims::RegisteredClaims;
 use crate::token::error::{VerifyError, VerifyErrorKind};
+use crate::token::expected_issuer::ExpectedIssuer;
 use crate::token::explanation::Explanation;
 use crate::token::fapi2::check_leeway;
 use crate::token::jws::{self, Rules, Signed};
@@ -26,6 +27,7 @@ pub(crate) struct IdTokenSettings {
     pub(crate) leeway: i64,
     /// Whether the FAPI 2.0 Security Profile applies, which permits fewer algorithms.
     fapi2: bool,
+    issuer: ExpectedIssuer,
 }
 
 impl Default for IdTokenSettings {
@@ -35,6 +37,7 @@ impl Default for IdTokenSettings {
             trusted_audiences: Vec::new(),
             leeway: DEFAULT_LEEWAY,
             fapi2: false,
+            issuer: ExpectedIssuer::default(),
         }
     }
 }
@@ -74,6 +77,15 @@ impl IdTokenSettings {
         let (allowed, reason) = (Duration::ZERO..=MAX_LEEWAY, "it must be at most 5 minutes");
         self.leeway = ConfigError::check_duration("leeway", leeway, allowed, reason)?;
         Ok(self)
+    }
+
+    /// Sets which issuers the tokens may have.
+    pub(crate) fn with_issuer(self, issuer: ExpectedIssuer) -> Self {
+        Self { issuer, ..self }
+    }
+
+    pub(crate) fn issuer(&self) -> &ExpectedIssuer {
+        &self.issuer
     }
 
     /// Applies the FAPI 2.0 Security Profile to these settings and to those that are set later.
@@ -139,7 +151,15 @@ impl IdTokenSettings {
     ) -> Result<Signed, VerifyError> {
         rules.algorithms = self.permitted();
         rules.leeway = self.leeway;
-        jws::verify(server, compact, &rules, is_for_us).await
+        rules.issuer = self.issuer.clone();
+        let signed = jws::verify(server, compact, &rules, is_for_us).await?;
+        let iss = signed.registered.issuer.clone();
+        let iss = iss.as_deref().unwrap_or_default();
+        self.issuer.check_key(iss, signed.key.issuer())?;
+        match self.issuer.canonical(server.issuer(), iss) {
+            Some(issuer) if issuer != iss => signed.with_issuer(issuer),
+            _ => Ok(signed),
+        }
     }
 
     /// Explains which algorithm a token has instead of which; both have names of this crate.

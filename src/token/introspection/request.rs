@@ -23,6 +23,7 @@ use crate::protocol::shared_text::SharedText;
 use crate::random::Random;
 use crate::token::audience::Audience;
 use crate::token::error::VerifyError;
+use crate::token::expected_issuer::ExpectedIssuer;
 use crate::token::jws::{self, MediaTypes, Rules};
 
 const JSON_MEDIA_TYPE: &str = "application/json";
@@ -167,6 +168,7 @@ async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, Intro
         leeway: settings.leeway,
         requires_expiry: false,
         accepts_repeats: false,
+        issuer: ExpectedIssuer::Exact,
         fetch_budget: FetchBudget::BackChannel,
     };
     let signed = jws::verify(&settings.server, text, &rules, |_| true)

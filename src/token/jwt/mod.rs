@@ -15,6 +15,7 @@ use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::telemetry::{self, Stopwatch};
 use crate::token::audience::Audience;
 use crate::token::error::VerifyError;
+use crate::token::expected_issuer::ExpectedIssuer;
 use crate::token::fapi2;
 use crate::token::jws::{MediaTypes, Rules, Signed, UnverifiedToken};
 use crate::token::profile::TokenProfile;
@@ -76,6 +77,7 @@ impl JwtVerifier {
                 leeway: DEFAULT_LEEWAY,
                 requires_expiry: true,
                 accepts_repeats: false,
+                issuer: ExpectedIssuer::Exact,
                 fetch_budget: FetchBudget::Request,
             },
             max_age: None,

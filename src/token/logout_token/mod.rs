@@ -10,6 +10,7 @@ use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::limits::MAX_PRESENTED_TOKEN;
 use crate::token::error::{VerifyError, VerifyErrorKind};
+use crate::token::expected_issuer::ExpectedIssuer;
 use crate::token::id_token::{self, IdTokenSettings};
 use crate::token::jws::{MediaTypes, Rules, Signed};
 
@@ -79,6 +80,7 @@ pub(crate) async fn verify(
         // `exp` is required only since 2022, so older servers omit it. The maximum age applies in any case.
         requires_expiry: false,
         accepts_repeats: false,
+        issuer: ExpectedIssuer::Exact,
         fetch_budget: FetchBudget::LogoutToken,
     };
     let signed = settings.verify(server, token, rules).await?;
