@@ -19,12 +19,18 @@ pub(crate) struct AuthorizationGrant {
     pub(super) transaction: Transaction,
     pub(super) state: State,
     pub(super) code: AuthorizationCode,
+    unverified_user: Option<String>,
 }
 
 impl AuthorizationGrant {
     /// Identifies the login.
     pub(crate) fn state(&self) -> StateDigest {
         self.transaction.state
+    }
+
+    /// Takes what the response says about the user. It is not signed.
+    pub(crate) fn take_unverified_user(&mut self) -> Option<String> {
+        self.unverified_user.take()
     }
 
     /// Returns the only user who can complete the login, if there is one.
@@ -46,6 +52,7 @@ impl Flow {
         self.check_binding(&transaction, &response)?;
         self.check_issuer(&response).await?;
         let state = response.state().clone();
+        let unverified_user = response.unverified_user().map(str::to_owned);
         let code = code_of(response, transaction.silent);
         let resources = self.resources().iter().map(|one| &**one);
         let code = code.map_err(|error| error.with_advice_on_access(resources))?;
@@ -53,6 +60,7 @@ impl Flow {
             transaction,
             state,
             code,
+            unverified_user,
         })
     }
 

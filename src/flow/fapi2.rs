@@ -72,6 +72,12 @@ impl<R> Flow<R> {
         if !self.is_fapi2() {
             return Ok(());
         }
+        if self.has_identity_source() {
+            return Err(invalid(
+                "no ID tokens",
+                "users must be identified by an ID token",
+            ));
+        }
         self.server.check_fapi2()?;
         self.client.check_fapi2()?;
         self.id_tokens().check_fapi2()?;

@@ -13,7 +13,9 @@
 //! 7. `revoke` revokes them after the session has ended.
 //! 8. `logout` returns the logout URL of the authorization server.
 //!
-//! Logins without the scope `openid`, encrypted ID tokens and encrypted userinfo responses are not supported.
+//! At an authorization server without OpenID Connect, `identity` says who the user is.
+//!
+//! Encrypted ID tokens and encrypted userinfo responses are not supported.
 
 mod access_settings;
 mod authenticated_request;
@@ -22,6 +24,7 @@ mod complete;
 mod dpop;
 mod error;
 mod fapi2;
+mod identity;
 mod logout;
 mod pushed_request;
 mod read_response;
@@ -47,6 +50,7 @@ mod userinfo;
 pub(crate) use callback::AuthorizationGrant;
 pub(crate) use dpop::{ApiCredentials, CredentialsError, RejectedProof};
 pub use error::{FlowError, FlowErrorKind};
+pub use identity::{Identity, IdentityError, IdentitySource, UserApi};
 pub(crate) use logout::EndSession;
 pub(crate) use redeem::RedemptionOutcome;
 pub(crate) use redirect_uri::route_folder;

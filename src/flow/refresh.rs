@@ -179,7 +179,11 @@ impl Flow {
         target: RefreshTarget,
         tokens: TokenResponse<Option<AccessToken>>,
     ) -> Result<Refreshed, RefreshFailure> {
-        let claims = match &tokens.id_token {
+        let now = unix_seconds(&**self.clock());
+        let (access_token_expires_at, refresh_token_expires_at) = self.expiry_of(&tokens, now);
+        // A server without OpenID Connect that sends one has not said what it means: it identifies no user.
+        let id_token = tokens.id_token.filter(|_| !self.has_identity_source());
+        let claims = match &id_token {
             None => None,
             Some(id_token) => {
                 let expected = RefreshExpectations {
@@ -194,8 +198,6 @@ impl Flow {
                     .map_err(|error| RefreshFailure::NotForSession(error.into()))?
             }
         };
-        let now = unix_seconds(&**self.clock());
-        let (access_token_expires_at, refresh_token_expires_at) = self.expiry_of(&tokens, now);
         let is_same_resource = record.tokens().resource.as_ref() == self.main_resource();
         Ok(Refreshed {
             resource: self.main_resource().cloned(),
@@ -206,18 +208,20 @@ impl Flow {
             }),
             refresh_token: tokens.refresh_token,
             refresh_token_expires_at,
-            scopes: tokens.scope.map(|scopes| match target {
-                // The scopes of another resource need not be among those of the first.
-                RefreshTarget::Resource(_) => scopes,
-                RefreshTarget::Session | RefreshTarget::All if !is_same_resource => scopes,
-                // RFC 6749 §6: a refresh cannot add scopes.
-                RefreshTarget::Session | RefreshTarget::All => {
-                    record.tokens().scopes.intersection(&scopes)
-                }
-            }),
+            scopes: tokens.scope.map(|scopes| self.granted_scopes(scopes)).map(
+                |scopes| match target {
+                    // The scopes of another resource need not be among those of the first.
+                    RefreshTarget::Resource(_) => scopes,
+                    RefreshTarget::Session | RefreshTarget::All if !is_same_resource => scopes,
+                    // RFC 6749 §6: a refresh cannot add scopes.
+                    RefreshTarget::Session | RefreshTarget::All => {
+                        record.tokens().scopes.intersection(&scopes)
+                    }
+                },
+            ),
             authorization_details: tokens.authorization_details,
             target,
-            id_token: tokens.id_token.zip(claims),
+            id_token: id_token.zip(claims),
         })
     }
 }

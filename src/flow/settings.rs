@@ -7,6 +7,7 @@ use url::Url;
 
 use super::dpop::NonceCache;
 use super::error::FlowError;
+use super::identity::{IdentitySource, SharedIdentitySource};
 use super::redirect_uri::{RedirectUri, redirect_target};
 use super::request_settings::RequestSettings;
 use super::requested_access::RequestedAccess;
@@ -22,6 +23,7 @@ use crate::random::Random;
 use crate::record::EntryId;
 use crate::request_permits::RequestPermits;
 use crate::telemetry::LogOnce;
+use crate::token::expected_issuer::ExpectedIssuer;
 use crate::token::id_token::{AcrValues, IdTokenSettings};
 
 /// Values of `prompt` that every login may request (OpenID Connect Core §3.1.2.1). `offline_access` requires
@@ -58,6 +60,10 @@ pub(crate) struct Flow<R = RedirectUri> {
     pub(super) dpop: bool,
     pub(super) nonces: Arc<NonceCache>,
     pub(super) fapi2: Fapi2,
+    /// Who the user is, at an authorization server without ID tokens.
+    pub(super) identity: Option<SharedIdentitySource>,
+    /// Whether the scopes of a token response are separated by commas.
+    pub(super) has_comma_scopes: bool,
     id_tokens: IdTokenSettings,
     random: Random,
 }
@@ -111,14 +117,7 @@ impl Flow<()> {
         server: &AuthorizationServer,
         client: Client,
     ) -> Result<Self, ConfigError> {
-        client.check()?;
-        if !client.is_for_logins() {
-            return Err(ConfigError::Setting {
-                setting: "client",
-                value: client.id().to_owned(),
-                reason: "a bearer token authenticates a client only at the introspection endpoint",
-            });
-        }
+        check_client(&client)?;
         let mut scopes = ScopeSet::default();
         scopes.insert("openid");
         Ok(Self {
@@ -140,9 +139,45 @@ impl Flow<()> {
             dpop: false,
             nonces: Arc::default(),
             fapi2: Fapi2::default(),
+            identity: None,
+            has_comma_scopes: false,
             id_tokens: IdTokenSettings::default(),
             random: Random::system(),
         })
+    }
+
+    /// Creates a flow for a server without ID tokens, which requests no scopes yet.
+    pub(crate) fn without_id_token(
+        server: &AuthorizationServer,
+        client: Client,
+        source: impl IdentitySource,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self {
+            scopes: ScopeSet::default(),
+            identity: Some(SharedIdentitySource::new(source)),
+            ..Self::without_redirect_uri(server, client)?
+        })
+    }
+
+    /// Replaces the client.
+    pub(crate) fn with_client(self, client: Client) -> Result<Self, ConfigError> {
+        check_client(&client)?;
+        Ok(Self { client, ..self })
+    }
+
+    /// Changes the handle of the authorization server, which stays the same server.
+    pub(crate) fn with_server(
+        self,
+        change: impl FnOnce(AuthorizationServer) -> Result<AuthorizationServer, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        let server = change(self.server.clone())?;
+        if server.issuer() != self.server.issuer() {
+            return Err(ConfigError::Issuer {
+                value: server.issuer().to_owned(),
+                reason: "it must be the handle of the same authorization server",
+            });
+        }
+        Ok(Self { server, ..self })
     }
 
     /// Returns the flow with the redirect URI of a layer.
@@ -183,6 +218,8 @@ impl Flow<()> {
             dpop: self.dpop,
             nonces: self.nonces,
             fapi2: self.fapi2,
+            identity: self.identity,
+            has_comma_scopes: self.has_comma_scopes,
             id_tokens: self.id_tokens,
             random: self.random,
         }
@@ -199,10 +236,35 @@ impl<R> Flow<R> {
         };
         self.scopes = ScopeSet::parse(scopes)
             .map_err(|_| invalid("a scope has a character that RFC 6749 §3.3 does not allow"))?;
-        if !self.scopes.contains("openid") {
-            return Err(invalid("`openid` is missing: a login requires an ID token"));
+        match (self.scopes.contains("openid"), &self.identity) {
+            (false, None) => Err(invalid("`openid` is missing: a login requires an ID token")),
+            (true, Some(_)) => Err(invalid(
+                "the provider issues no ID tokens, which `openid` requests",
+            )),
+            _ => Ok(self),
         }
-        Ok(self)
+    }
+
+    /// Reads the scopes of token responses as separated by commas.
+    pub(crate) fn with_comma_separated_scopes(self) -> Self {
+        Self {
+            has_comma_scopes: true,
+            ..self
+        }
+    }
+
+    /// Returns the scopes of a token response.
+    pub(super) fn granted_scopes(&self, scopes: ScopeSet) -> ScopeSet {
+        if !self.has_comma_scopes {
+            return scopes;
+        }
+        let mut separated = ScopeSet::default();
+        for scope in scopes.to_string().split([',', ' ']) {
+            if !scope.is_empty() {
+                separated.insert(scope);
+            }
+        }
+        separated
     }
 
     /// Adds a parameter to all authorization requests, such as `audience`. Parameters of the flow cannot be set.
@@ -229,6 +291,9 @@ impl<R> Flow<R> {
             "authorization_details" => return invalid("use `with_authorization_details`"),
             "claims" => return invalid("use `with_requested_claims`"),
             _ => {}
+        }
+        if self.identity.is_some() && matches!(name, "max_age" | "acr_values") {
+            return invalid("only an ID token confirms it, and the provider issues none");
         }
         match name {
             // `none` can be requested for a single login only: every login would fail without a session there.
@@ -348,6 +413,21 @@ impl<R> Flow<R> {
         Ok(self)
     }
 
+    /// Accepts these texts for the issuer of the server in ID tokens.
+    pub(crate) fn with_issuer_aliases(self, aliases: &[&str]) -> Result<Self, ConfigError> {
+        let aliases = aliases.iter().map(|one| (*one).to_owned()).collect();
+        self.with_id_tokens(|settings| Ok(settings.with_issuer(ExpectedIssuer::Aliases(aliases))))
+    }
+
+    /// Accepts ID tokens of these tenants. The issuer of the server is a template of theirs.
+    pub(crate) fn with_tenants<'a>(
+        self,
+        tenants: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ConfigError> {
+        let issuers = ExpectedIssuer::tenants(self.server.issuer(), tenants)?;
+        self.with_id_tokens(|settings| Ok(settings.with_issuer(issuers)))
+    }
+
     pub(crate) fn id_tokens(&self) -> &IdTokenSettings {
         &self.id_tokens
     }
@@ -375,6 +455,18 @@ impl<R> Flow<R> {
 
     pub(super) fn random_string(&self) -> Result<String, FlowError> {
         Ok(base64url::encode(&self.random.bytes::<32>()?))
+    }
+}
+
+fn check_client(client: &Client) -> Result<(), ConfigError> {
+    client.check()?;
+    match client.is_for_logins() {
+        true => Ok(()),
+        false => Err(ConfigError::Setting {
+            setting: "client",
+            value: client.id().to_owned(),
+            reason: "a bearer token authenticates a client only at the introspection endpoint",
+        }),
     }
 }
 

@@ -51,6 +51,7 @@ impl Flow {
         request.check(&metadata)?;
         let is_of_a_link = request.is_of_a_link();
         let request = self.with_requirements(request)?;
+        self.check_confirmable(&request)?;
         let acr_values = request.acr_values()?;
 
         let transaction = Transaction {
@@ -103,12 +104,13 @@ impl Flow {
         secret: &LoginSecret,
         request: &StartRequest,
     ) -> Result<AuthorizationRequest, FlowError> {
+        let nonce = secret.nonce();
         let mut authorization = AuthorizationRequest::new(CodeRequest {
             client_id: self.client.id(),
             redirect_uri: self.redirect.as_str(),
             scope: &self.scopes.to_string(),
             state,
-            nonce: &secret.nonce(),
+            nonce: (!self.has_identity_source()).then_some(&nonce),
             code_challenge: &challenge(&secret.verifier())?,
         });
         if let Some(mode) = self.response_mode().name() {

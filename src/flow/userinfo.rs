@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::dpop::{CredentialsError, RejectedProof};
 use super::error::FlowError;
+use super::identity::{Identity, IdentityError};
 use super::settings::Flow;
 use crate::issuer::{BackChannelError, FetchBudget, Unavailable};
 use crate::protocol::endpoint::ServerEndpoint;
@@ -62,6 +63,9 @@ pub enum UserInfoError {
     /// The userinfo response belongs to another subject (OpenID Connect Core §5.3.2).
     #[error("the userinfo response belongs to another subject")]
     OtherSubject,
+    /// The [`IdentitySource`](crate::login::IdentitySource) of the provider failed.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The metadata or the keys of the authorization server are not available.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -130,6 +134,19 @@ impl UserInfo {
         T::deserialize(&self.members)
     }
 
+    /// Returns the claims of an identity, which must be that of `subject`.
+    fn of(identity: &Identity, subject: &str) -> Result<Self, UserInfoError> {
+        if identity.subject() != subject {
+            return Err(UserInfoError::OtherSubject);
+        }
+        let mut members = identity.claims().clone();
+        members.insert("sub".to_owned(), subject.into());
+        Ok(Self {
+            members,
+            subject: subject.to_owned(),
+        })
+    }
+
     /// Parses a response, which must be about `subject`.
     fn read(text: &[u8], subject: &str) -> Result<Self, UserInfoError> {
         const NO_OBJECT: UserInfoError = UserInfoError::Invalid("it is not a strict JSON object");
@@ -166,6 +183,12 @@ impl Flow {
         tokens: &SessionTokens,
         subject: &str,
     ) -> Result<UserInfo, UserInfoError> {
+        if let Some(source) = &self.identity {
+            let identity = self
+                .identify(source, &tokens.access_token, &tokens.scopes)
+                .await?;
+            return UserInfo::of(&identity, subject);
+        }
         let metadata = self.server.metadata().await?;
         let endpoint = metadata
             .endpoint(ServerEndpoint::UserInfo, self.client.has_certificate())

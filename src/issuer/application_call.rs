@@ -1,4 +1,4 @@
-//! Calls of code of the application that client authentication waits for.
+//! Calls of code of the application that client authentication or a login waits for.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -8,11 +8,11 @@ use futures_util::FutureExt as _;
 
 use crate::clock::{Clock, within};
 
-/// How long a file, a function or a remote signer may take.
+/// How long a file, a function, a remote signer or an identity source may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the result of the call, or why there is none: it panicked, or took too long.
-pub(super) async fn call_application<T>(
+pub(crate) async fn call_application<T>(
     clock: &dyn Clock,
     call: impl Future<Output = T>,
 ) -> Result<T, &'static str> {

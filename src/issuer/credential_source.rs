@@ -12,7 +12,7 @@ use tower::BoxError;
 use super::application_call::call_application;
 use super::credential_file::{CredentialFile, ReadError};
 use super::error::AuthenticationError;
-use crate::clock::Clock;
+use crate::clock::{Clock, unix_seconds};
 use crate::protocol::ClientSecret;
 use crate::protocol::sanitize::{log_safe, without_secrets};
 
@@ -55,7 +55,11 @@ enum Kind {
     Fixed(ClientSecret),
     File(CredentialFile),
     Function(Arc<dyn Fn() -> ReadFuture + Send + Sync>),
+    Signed(SignSecret),
 }
+
+/// Returns a secret that is valid at a time, in seconds since the Unix epoch. `None` for lack of randomness.
+type SignSecret = Arc<dyn Fn(i64) -> Option<ClientSecret> + Send + Sync>;
 
 impl CredentialSource {
     /// Creates a source that reads a file of at most 64 KiB of UTF-8. One line break at its end is removed.
@@ -83,11 +87,18 @@ impl CredentialSource {
         })))
     }
 
+    /// Creates a source for a secret that this process signs.
+    pub(crate) fn from_time(
+        sign: impl Fn(i64) -> Option<ClientSecret> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::Signed(Arc::new(sign)))
+    }
+
     /// Returns the text, if it never changes.
     pub(super) fn fixed(&self) -> Option<&ClientSecret> {
         match &self.0 {
             Kind::Fixed(text) => Some(text),
-            Kind::File(_) | Kind::Function(_) => None,
+            Kind::File(_) | Kind::Function(_) | Kind::Signed(_) => None,
         }
     }
 
@@ -106,6 +117,9 @@ impl CredentialSource {
             match &self.0 {
                 Kind::Fixed(text) => Ok(text.clone()),
                 Kind::File(file) => file.read().await,
+                Kind::Signed(sign) => sign(unix_seconds(clock)).ok_or_else(|| {
+                    ReadError::Unavailable("it cannot be signed, for lack of randomness".to_owned())
+                }),
                 Kind::Function(function) => function().await.map_err(|error| {
                     ReadError::Unavailable(log_safe(&without_secrets(&error.to_string())))
                 }),
@@ -128,6 +142,7 @@ impl fmt::Display for CredentialSource {
         match &self.0 {
             Kind::Fixed(_) => f.write_str("in the configuration"),
             Kind::File(file) => write!(f, "from the file {:?}", file.path()),
+            Kind::Signed(_) => f.write_str("that this process signs"),
             Kind::Function(_) => f.write_str("from the function of `CredentialSource::from_fn`"),
         }
     }
@@ -140,6 +155,7 @@ impl fmt::Debug for CredentialSource {
             Kind::Fixed(_) => f.write_str("CredentialSource(..)"),
             Kind::File(file) => write!(f, "CredentialSource({:?})", file.path()),
             Kind::Function(_) => f.write_str("CredentialSource(function)"),
+            Kind::Signed(_) => f.write_str("CredentialSource(signed)"),
         }
     }
 }

@@ -44,6 +44,7 @@ mod static_keys;
 mod wycheproof;
 
 pub use crate::crypto::HmacAlgorithm;
+pub(crate) use application_call::call_application;
 pub use assertion_key::{AssertionKey, RemoteSigner};
 pub(crate) use back_channel::{is_loopback, retry_after};
 pub use client::Client;

@@ -203,7 +203,10 @@ mod target_cookie;
 mod third_party;
 mod transactions;
 
-pub use crate::flow::{FlowError, FlowErrorKind, PushedRequests, ResponseMode};
+pub use crate::flow::{
+    FlowError, FlowErrorKind, Identity, IdentityError, IdentitySource, PushedRequests,
+    ResponseMode, UserApi,
+};
 pub use crate::response_future::ResponseFuture;
 pub use client_metadata::ClientMetadata;
 pub(crate) use context::LoginContext;

@@ -17,7 +17,8 @@ pub(crate) struct CodeRequest<'a> {
     pub(crate) redirect_uri: &'a str,
     pub(crate) scope: &'a str,
     pub(crate) state: &'a State,
-    pub(crate) nonce: &'a Nonce,
+    /// OpenID Connect Core §3.1.2.1: for the ID token. `None` if there is none.
+    pub(crate) nonce: Option<&'a Nonce>,
     pub(crate) code_challenge: &'a CodeChallenge,
 }
 
@@ -68,19 +69,24 @@ const REPEATABLE: [&str; 1] = ["resource"];
 
 impl AuthorizationRequest {
     pub(crate) fn new(request: CodeRequest<'_>) -> Self {
-        let parameters = [
+        let nonce = request.nonce.map(|nonce| ("nonce", nonce.expose()));
+        let before = [
             ("response_type", "code"),
             ("client_id", request.client_id),
             ("redirect_uri", request.redirect_uri),
             ("scope", request.scope),
             ("state", request.state.expose()),
-            ("nonce", request.nonce.expose()),
+        ];
+        let after = [
             ("code_challenge", request.code_challenge.as_str()),
             ("code_challenge_method", CODE_CHALLENGE_METHOD),
         ];
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        // RFC 6749 §3.3: a request for the default scopes has no `scope`.
+        let parameters = before.into_iter().chain(nonce).chain(after);
+        let parameters = parameters.filter(|(name, value)| *name != "scope" || !value.is_empty());
         Self {
-            parameters: parameters.map(owned).into(),
+            parameters: parameters.map(owned).collect(),
         }
     }
 
@@ -158,7 +164,7 @@ mod tests {
             redirect_uri: "https://shop.example.com/auth/callback",
             scope: "openid profile",
             state: &state,
-            nonce: &nonce,
+            nonce: Some(&nonce),
             code_challenge: &code_challenge,
         });
         for &(name, value) in additional {

@@ -11,6 +11,9 @@ use super::secret::{AuthorizationCode, State};
 /// Maximum length of an authorization code. Authorization servers issue codes of less than half of it.
 const MAX_CODE: usize = 4096;
 
+/// Maximum length of `user`. A longer one is ignored: it is for display only.
+const MAX_USER: usize = 2048;
+
 /// Maximum length of a `state`. This crate issues 43 characters.
 const MAX_STATE: usize = 512;
 
@@ -19,6 +22,8 @@ const MAX_STATE: usize = 512;
 pub(crate) struct AuthorizationResponse {
     state: State,
     issuer: Option<String>,
+    /// `user`, which Apple sends beside a code. It is not signed.
+    user: Option<String>,
     outcome: AuthorizationOutcome,
 }
 
@@ -97,6 +102,9 @@ impl AuthorizationResponse {
         Ok(Self {
             state: State::new(state),
             issuer: value("iss").map(str::to_owned),
+            user: value("user")
+                .filter(|user| user.len() <= MAX_USER)
+                .map(str::to_owned),
             outcome: match (value("error"), value("code")) {
                 // An error takes precedence: a response never has both (RFC 6749 §4.1.2.1).
                 (Some(error), _) => AuthorizationOutcome::Error {
@@ -121,6 +129,11 @@ impl AuthorizationResponse {
     /// Returns `iss`, the claimed issuer of the response (RFC 9207 §2).
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
+    }
+
+    /// Returns `user`. The browser may have changed it.
+    pub(crate) fn unverified_user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     pub(crate) fn into_outcome(self) -> AuthorizationOutcome {
@@ -156,7 +169,7 @@ fn value_of<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     (!value.is_empty()).then_some(value.as_str())
 }
 
-const SINGLE_VALUED: [&str; 12] = [
+const SINGLE_VALUED: [&str; 13] = [
     "state",
     "code",
     "iss",
@@ -169,6 +182,7 @@ const SINGLE_VALUED: [&str; 12] = [
     "refresh_token",
     "token_type",
     "session_state",
+    "user",
 ];
 
 /// What a plain response has. A signed one has none of it; `iss` and `session_state` beside it are ignored.

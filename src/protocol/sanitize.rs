@@ -68,7 +68,7 @@ fn next_secret(text: &str) -> Option<(usize, usize)> {
 const PASSWORD_SETTINGS: &[&str] = &["password=", "passwd=", "pwd="];
 
 /// Returns whether a character is a control character, changes the text direction or has no width.
-fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

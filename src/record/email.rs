@@ -19,7 +19,16 @@ impl Email {
         let Some(Value::String(address)) = claim("email") else {
             return None;
         };
-        let verified = claim("email_verified").as_ref().and_then(Value::as_bool);
+        let verified = match claim("email_verified") {
+            Some(Value::Bool(verified)) => Some(verified),
+            // Apple and Cognito send texts.
+            Some(Value::String(text)) => match &*text {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        };
         // If parsers disagree on which address a text contains, it is unknown which one was verified.
         let verified = verified.filter(|verified| !verified || is_plain(&address));
         Some(Self { address, verified })
@@ -30,7 +39,8 @@ impl Email {
         &self.address
     }
 
-    /// Returns `email_verified`, or `None` if it is absent or not a boolean, or if it is true for a text that is
+    /// Returns `email_verified`, or `None` if it is absent, or neither a boolean nor
+    /// `"true"` or `"false"`, or if it is true for a text that is
     /// not a single plain ASCII address.
     pub fn verified(&self) -> Option<bool> {
         self.verified
@@ -61,13 +71,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_address_with_a_boolean_claim_is_verified() {
+    fn only_a_plain_address_with_a_claim_that_says_true_is_verified() {
         for (address, verified, expected) in [
             ("alice@example.com", json!(true), Some(true)),
             ("a.l+i_ce@mail.example.com", json!(true), Some(true)),
             ("alice@example.com", json!(false), Some(false)),
             ("alice@example.com", Value::Null, None),
-            ("alice@example.com", json!("true"), None),
+            ("alice@example.com", json!("true"), Some(true)),
+            ("alice@example.com", json!("false"), Some(false)),
+            ("alice@example.com", json!("True"), None),
+            ("alice@example.com", json!("1"), None),
+            ("alice@example.com", json!(""), None),
+            ("a@evil.example@example.com", json!("true"), None),
             ("alice@example.com", json!(1), None),
             ("a@evil.example@example.com", json!(true), None),
             ("alice＠example.com", json!(true), None),

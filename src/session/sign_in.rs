@@ -79,7 +79,7 @@ impl SessionManager {
     pub(crate) async fn sign_in<P, C>(
         &self,
         provider: &ProviderEntry,
-        grant: AuthorizationGrant,
+        mut grant: AuthorizationGrant,
         previous: Option<Arc<SessionRecord>>,
         permit: impl Future<Output = Option<P>>,
         seal: impl FnOnce(&LoadedSession) -> Result<C, SealSessionError>,
@@ -88,7 +88,8 @@ impl SessionManager {
         let tokens = self.redeem_once(provider, &grant).await?;
         // The rest needs no permit.
         drop(permit);
-        let required_user = grant.required_user();
+        let (required_user, unverified_user) =
+            (grant.required_user(), grant.take_unverified_user());
         let record = provider.flow.complete(grant, tokens).await?;
         let is_other_user =
             required_user.is_some_and(|user| user != SessionRef::from(&record).user);
@@ -96,6 +97,7 @@ impl SessionManager {
             true => Err(SignInError::OtherUser),
             false => {
                 let new = NewLogin::new(provider.clone(), record.clone(), previous);
+                let new = new.with_unverified_user(unverified_user);
                 self.create_approved(new, record.clone(), seal).await
             }
         };

@@ -40,28 +40,20 @@ impl ExpectedIssuer {
         template: &str,
         tenants: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, ConfigError> {
-        let invalid = |value: &str, reason| {
-            Err(ConfigError::Setting {
-                setting: "tenants",
-                value: value.to_owned(),
-                reason,
-            })
-        };
         if template.matches(PLACEHOLDER).count() != 1 {
-            return invalid(template, "the issuer of the server has no `{tenantid}`");
+            return Err(invalid(
+                template,
+                "the issuer of the server has no `{tenantid}`",
+            ));
         }
         let mut all = Vec::new();
         for tenant in tenants {
-            // A name such as `common` or `contoso.com` is never the `tid` of a token.
-            if !is_guid(tenant) {
-                return invalid(tenant, "a tenant must be a GUID, its directory ID");
-            }
+            let issuer = issuer_of_tenant(template, tenant)?;
             let id = tenant.to_ascii_lowercase();
-            let issuer = template.replace(PLACEHOLDER, &id);
             all.push(Tenant { id, issuer });
         }
         if all.is_empty() {
-            return invalid("[]", "at least one tenant is required");
+            return Err(invalid("[]", "at least one tenant is required"));
         }
         Ok(Self::Tenants(all.into()))
     }
@@ -143,6 +135,23 @@ impl ExpectedIssuer {
             ),
             _ => VerifyErrorKind::Issuer.into(),
         }
+    }
+}
+
+/// Returns the issuer of a tenant of a server.
+pub(crate) fn issuer_of_tenant(template: &str, tenant: &str) -> Result<String, ConfigError> {
+    // A name such as `common` or `contoso.com` is never the `tid` of a token.
+    match is_guid(tenant) {
+        true => Ok(template.replace(PLACEHOLDER, &tenant.to_ascii_lowercase())),
+        false => Err(invalid(tenant, "a tenant must be a GUID, its directory ID")),
+    }
+}
+
+fn invalid(value: &str, reason: &'static str) -> ConfigError {
+    ConfigError::Setting {
+        setting: "tenants",
+        value: value.to_owned(),
+        reason,
     }
 }
 

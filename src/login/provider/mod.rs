@@ -1,6 +1,8 @@
 //! [`Provider`]: where users of a layer sign in.
 
+mod identity;
 mod of_layer;
+mod presets;
 
 use std::fmt;
 use std::sync::Arc;

@@ -14,13 +14,15 @@ use crate::record::{Email, SessionId, SessionRecord, UserKey};
 use crate::session::error::AppDataError;
 use crate::session::providers::ProviderEntry;
 
-/// A login with a verified ID token, before its session is created: the argument of
+/// A login whose user is known, from a verified ID token or an
+/// [`IdentitySource`](crate::login::IdentitySource), before its session is created: the argument of
 /// [`LoginLayer::with_on_login`](crate::LoginLayer::with_on_login).
 #[derive(Clone)]
 pub struct NewLogin {
     provider: ProviderEntry,
     record: Arc<SessionRecord>,
     previous: Option<Arc<SessionRecord>>,
+    unverified_user: Option<String>,
 }
 
 /// The application's decision on a [`NewLogin`].
@@ -55,7 +57,25 @@ impl NewLogin {
             provider,
             record: Arc::new(record),
             previous,
+            unverified_user: None,
         }
+    }
+
+    pub(in crate::session) fn with_unverified_user(self, unverified_user: Option<String>) -> Self {
+        Self {
+            unverified_user,
+            ..self
+        }
+    }
+
+    /// Returns what came with the browser about the user: the parameter `user` of the authorization response, a JSON text
+    /// of at most 2 KiB in which Apple sends the name, once, at the first consent.
+    ///
+    /// **Nothing of it is verified**: the person at the browser can write what they like. Show it to that person, for
+    /// example as the proposed name of an account, and escape it. The e-mail address in it is not the user's: use
+    /// [`email`](Self::email), which is that of the ID token.
+    pub fn unverified_user(&self) -> Option<&str> {
+        self.unverified_user.as_deref()
     }
 
     /// Returns the name of the [provider](crate::Provider) that the user signed in at.
