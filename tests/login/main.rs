@@ -33,6 +33,7 @@ mod login_request;
 mod malformed_requests;
 mod members;
 mod paths;
+mod presets;
 mod principal;
 mod raw_wire;
 mod redemption_cache;

@@ -1,0 +1,196 @@
+//! Identity sources of applications: what they cannot do, and what a login at their provider cannot request.
+
+use serde_json::json;
+use tower_oauth::login::{Identity, IdentityError, IdentitySource, UserApi};
+use tower_oauth::protocol::Metadata;
+use tower_oauth::{AuthorizationServer, Client, Provider};
+
+use super::imitation::{App, Imitation};
+use crate::support::logs::Logs;
+use crate::support::shop::{Ask, parameter};
+
+const TOKEN: &str = "https://forge.example/token";
+const USER: &str = "https://api.forge.example/user";
+
+fn forge(source: impl IdentitySource) -> Provider {
+    let metadata = Metadata::new("https://forge.example")
+        .with_authorization_endpoint("https://forge.example/authorize")
+        .with_token_endpoint(TOKEN);
+    let server = AuthorizationServer::from_metadata(metadata).unwrap();
+    let client = Client::confidential_post("shop", "secret");
+    Provider::without_id_token("forge", &server, client, source).unwrap()
+}
+
+/// What the source does.
+#[derive(Clone, Copy, Debug)]
+enum Does {
+    Returns(&'static str),
+    Overrides,
+    Refuses,
+    Panics,
+    NeverReturns,
+    RequestsOften,
+    RequestsHttp,
+}
+
+impl IdentitySource for Does {
+    async fn identify(&self, api: &UserApi) -> Result<Identity, IdentityError> {
+        match self {
+            Self::Returns(subject) => Ok(Identity::new(*subject)),
+            Self::Overrides => Ok(Identity::new("7")
+                .with_claim("iss", "https://evil.example")
+                .with_claim("sub", "admin")
+                .with_claim("sid", "s1")
+                .with_claim("acr", "gold")
+                .with_claim("auth_time", 1)
+                .with_claim("exp", 1)
+                .with_claim("name", "Alice")),
+            Self::Refuses => Err(IdentityError::refused(
+                "the user is of another organization",
+            )),
+            Self::Panics => panic!("a mistake of the application"),
+            Self::NeverReturns => {
+                api.get(USER).await?;
+                std::future::pending().await
+            }
+            Self::RequestsOften => {
+                for _ in 0..20 {
+                    api.get(USER).await?;
+                }
+                Ok(Identity::new("7"))
+            }
+            Self::RequestsHttp => {
+                api.get("http://api.forge.example/user").await?;
+                Ok(Identity::new("7"))
+            }
+        }
+    }
+}
+
+fn provider() -> Imitation {
+    let provider = Imitation::default();
+    provider.answer(
+        TOKEN,
+        json!({ "access_token": "t", "token_type": "bearer" }),
+    );
+    provider.answer(USER, json!({}));
+    provider
+}
+
+#[tokio::test]
+async fn a_source_decides_on_the_subject_and_on_nothing_that_only_an_id_token_says() {
+    let provider = provider();
+    let mut app = App::new(&provider, forge(Does::Overrides));
+    let started = app.start().await;
+    // RFC 6749 §3.3: no scope is requested unless it is set.
+    assert_eq!(parameter(&started.location, "scope"), None);
+    assert_eq!(app.callback(&started).await.status, 303);
+    let me = app.me().await;
+    assert_eq!(
+        (&me["issuer"], &me["subject"]),
+        (&json!("https://forge.example"), &json!("7"))
+    );
+    assert_eq!(me["name"], "Alice");
+    assert_eq!(me["source"], "Userinfo");
+}
+
+#[tokio::test]
+async fn a_source_that_fails_creates_no_session_and_is_named_in_the_log() {
+    let long = "x".repeat(256);
+    for (does, expected, logged) in [
+        (Does::Returns(""), 502, "subject"),
+        (
+            Does::Returns(Box::leak(long.into_boxed_str())),
+            502,
+            "subject",
+        ),
+        (Does::Returns("é"), 502, "subject"),
+        (Does::Returns("a\0b"), 502, "subject"),
+        (Does::Refuses, 400, "another organization"),
+        (Does::Panics, 503, "panicked"),
+        (Does::RequestsOften, 500, "more than 8 requests"),
+        (Does::RequestsHttp, 500, "http://api.forge.example/user"),
+    ] {
+        let provider = provider();
+        let mut app = App::new(&provider, forge(does));
+        let started = app.start().await;
+        let logs = Logs::default();
+        let recording = logs.record_only("login_failed");
+        let answer = app.callback(&started).await;
+        drop(recording);
+        assert_eq!(answer.status, expected, "{does:?}");
+        assert!(logs.text().contains(logged), "{does:?} {}", logs.text());
+        assert!(!app.is_signed_in().await, "{does:?}");
+        assert!(provider.count(USER) <= 8, "{does:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_never_returns_is_an_outage_after_5_seconds() {
+    let provider = provider();
+    let mut app = App::new(&provider, forge(Does::NeverReturns));
+    let started = app.start().await;
+    let logs = Logs::default();
+    let recording = logs.record_only("login_failed");
+    let (router, clock) = (app.router.clone(), app.clock.clone());
+    let query = format!("/auth/callback?code=c&state={}", started.state);
+    let ask = Ask::page(&query).jar(&app.jar);
+    let callback = tokio::spawn(async move { crate::support::shop::send(&router, ask).await });
+    while provider.count(USER) == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(std::time::Duration::from_secs(6));
+    let answer = callback.await.unwrap();
+    drop(recording);
+    assert_eq!(answer.status, 503);
+    let text = logs.text();
+    assert!(text.contains("5 seconds") && text.contains(USER), "{text}");
+}
+
+/// Nothing would check it, and the application would rely on it.
+#[tokio::test]
+async fn a_login_that_only_an_id_token_could_confirm_is_rejected_before_it_starts() {
+    for (query, expected) in [
+        ("", 303),
+        ("?login_hint=alice", 303),
+        ("?max_age=60", 400),
+        ("?acr_values=gold", 400),
+        ("?prompt=none", 401),
+    ] {
+        let mut app = App::new(&provider(), forge(Does::Returns("7")));
+        let answer = app.send(Ask::page(&format!("/auth/login{query}"))).await;
+        assert_eq!(answer.status, expected, "{query}");
+    }
+    for name in ["max_age", "acr_values"] {
+        let configured = forge(Does::Returns("7")).with_authorization_parameter(name, "60");
+        assert!(configured.is_err(), "{name}");
+    }
+    assert!(forge(Does::Returns("7")).with_scopes("openid").is_err());
+    assert!(forge(Does::Returns("7")).with_scopes("user:read").is_ok());
+    let claims = json!({ "id_token": { "acr": { "essential": true, "values": ["gold"] } } });
+    let preset = forge(Does::Returns("7"))
+        .with_requested_claims(claims)
+        .unwrap();
+    let mut app = App::new(&provider(), preset);
+    assert_eq!(app.send(Ask::page("/auth/login")).await.status, 500);
+}
+
+#[tokio::test]
+async fn an_id_token_that_comes_nevertheless_identifies_no_user() {
+    let provider = provider();
+    let id_token = super::imitation::id_token(
+        "n",
+        &json!({ "iss": "https://forge.example", "sub": "admin", "aud": "shop" }),
+    );
+    provider.answer(
+        TOKEN,
+        json!({ "access_token": "t", "token_type": "bearer", "id_token": id_token }),
+    );
+    let mut app = App::new(&provider, forge(Does::Returns("7")));
+    let started = app.start().await;
+    assert_eq!(app.callback(&started).await.status, 303);
+    assert_eq!(app.me().await["subject"], "7");
+}
