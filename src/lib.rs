@@ -83,6 +83,8 @@
 //! | protect gRPC methods | [`MethodScopesLayer`](bearer::MethodScopesLayer), module `grpc` (feature `tonic`) |
 //! | find out why a request was rejected | [`BearerLayer::on_refusal`], `response.extensions().get::<Refusal>()` ([`Refusal`](bearer::Refusal)), [`observability`] |
 //! | **Browser routes** | guide: [`login`] |
+//! | sign users in with Google, GitHub, Microsoft, Apple and others | [`Provider`]: [`Provider::google`], [`Provider::github`], … |
+//! | sign users in where there is no OpenID Connect | [`Provider::without_id_token`] |
 //! | routers, proxies and where the routes of the layer are | guide: [`login::guide`] |
 //! | keep sessions in Redis, end them everywhere at once | [`LoginLayer::with_session_store`]; guide: [`session::guide`] |
 //! | call an API on behalf of the user | [`Session::authorize`], [`Session::access_token`] |

@@ -94,16 +94,16 @@ impl Provider {
         self.with_flow(|flow| flow.with_client(client))
     }
 
-    /// Changes the handle of the authorization server, for example to set the HTTP client of a preset.
+    /// Changes the handle of the authorization server, for example to set the HTTP client of a preset or another address
+    /// of its metadata.
     ///
     /// ```
     /// use tower_oauth::Provider;
     ///
-    /// # fn google(service: tower_oauth::testing::BackChannel) -> Result<Provider, tower_oauth::ConfigError> {
-    /// let google = Provider::google("id", "secret")?
-    ///     .with_authorization_server(|server| Ok(server.with_back_channel(service)))?;
-    /// # Ok(google)
-    /// # }
+    /// let metadata = "https://keycloak.internal/realms/shop/.well-known/openid-configuration";
+    /// let keycloak = Provider::keycloak("https://id.example.com/realms/shop", "shop", "secret")?
+    ///     .with_authorization_server(|server| server.with_metadata_url(metadata))?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
     /// ```
     ///
     /// # Errors

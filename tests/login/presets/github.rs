@@ -121,8 +121,14 @@ async fn an_address_that_is_not_primary_and_verified_is_none() {
             1,
             json!("a@example.com"),
         ),
-        // A GitHub App has no scopes, and the user need not grant them.
-        ("", email(true.into(), true.into()), 0, Value::Null),
+        // A GitHub App has permissions and no scopes.
+        (
+            "",
+            email(true.into(), true.into()),
+            1,
+            json!("a@example.com"),
+        ),
+        // The user need not grant all.
         ("read:user", email(true.into(), true.into()), 0, Value::Null),
     ] {
         let provider = github();
@@ -169,7 +175,6 @@ async fn an_error_with_status_200_is_an_error_even_beside_a_token() {
         json!({ "error": "redirect_uri_mismatch" }),
         json!({ "error": "unverified_user_email" }),
         with_token("bad_verification_code"),
-        with_token(""),
     ] {
         let provider = github();
         provider.answer(TOKEN, answer.clone());

@@ -8,7 +8,7 @@ use tower_oauth::Provider;
 
 use super::documents;
 use super::imitation::{App, Imitation};
-use crate::support::shop::{Ask, LOGOUT, SHOP, parameter};
+use crate::support::shop::{Ask, LOGOUT, PAGE, SHOP, parameter};
 
 pub struct Case {
     pub preset: Provider,
@@ -305,8 +305,8 @@ async fn each_preset_signs_users_in_as_its_provider_documents_it() {
         assert_eq!(me["source"], "IdToken", "{name}");
 
         let logout = Ask::new("POST", "/auth/logout")
+            .with(&PAGE)
             .set("sec-fetch-site", "same-origin")
-            .set("sec-fetch-mode", "navigate")
             .set("origin", SHOP);
         let answer = app.send(logout).await;
         assert_eq!(answer.status, 303, "{name} {}", answer.text());

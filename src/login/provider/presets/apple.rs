@@ -38,10 +38,6 @@ impl Provider {
     /// ```
     /// use tower_oauth::{Provider, SigningKey};
     ///
-    /// # let p8 = "-----BEGIN PRIVATE KEY-----
-    /// # MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgwIsH3SnDfYVaVCFW
-    /// # 2aJ3Yqxt1zLKX0fvEjxxgvxcSE2hRANCAAQT5Sm0wEI9F3XLaf/wR5Y7IGs0XuLC
-    /// # -----END PRIVATE KEY-----";
     /// # fn apple(p8: &str) -> Result<Provider, tower_oauth::ConfigError> {
     /// let key = SigningKey::from_pem(p8)?.with_key_id("ABC123DEFG");
     /// let apple = Provider::apple("com.example.shop", "TEAM123456", key)?;

@@ -27,6 +27,8 @@ impl Provider {
     /// Claims: `name`, `preferred_username` (the user name), `picture`, `profile`, and `email` if the token has the scope
     /// `user:email`: the primary address, if it is verified, and none otherwise.
     ///
+    /// - **GitHub Apps** have permissions instead of scopes: add the account permission "Email addresses" (read-only), or
+    ///   request `read:user` alone ([`with_scopes`](Self::with_scopes)) for no e-mail address.
     /// - **Not an ID token**: see [`without_id_token`](Self::without_id_token) for what is not possible.
     /// - **Logout**: GitHub has no logout endpoint and no revocation endpoint of [RFC 7009], so users are signed out here
     ///   only.
@@ -70,7 +72,7 @@ impl IdentitySource for GitHub {
             .with_claim("name", claim("name"))
             .with_claim("picture", claim("avatar_url"))
             .with_claim("profile", claim("html_url"));
-        // Without the scope the API responds with 404.
+        // Without the scope the API responds with 404, and a user need not grant it.
         if !["user", "user:email"]
             .iter()
             .any(|scope| api.scopes().contains(scope))

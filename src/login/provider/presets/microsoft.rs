@@ -44,7 +44,8 @@ impl Provider {
     /// Only these tenants are accepted. Personal accounts are, if `9188040d-6c67-4c5b-b112-36a304b66dad` is one of them.
     /// An ID token must have the issuer and the claim `tid` of the same listed tenant, and be signed with a key that the
     /// key set has for this tenant or for all. A refresh cannot change the tenant. The issuer of a session is that of its
-    /// tenant: the same `sub` in two tenants is two users.
+    /// tenant: the same `sub` in two tenants is two users. Methods of [`SessionAdmin`](crate::session::SessionAdmin) that
+    /// take a subject concern it in all tenants.
     ///
     /// ```
     /// use tower_oauth::Provider;
