@@ -104,15 +104,15 @@ impl From<IdentityError> for FlowError {
         let message = error.message;
         match error.kind {
             Kind::Unavailable => {
-                FlowError::unavailable("identity_unavailable", message, error.retry_after)
+                Self::unavailable("identity_unavailable", message, error.retry_after)
             }
-            Kind::Configuration => FlowError::new(
+            Kind::Configuration => Self::new(
                 FlowErrorKind::Configuration,
                 "identity_configuration",
                 message,
             ),
-            Kind::Response => FlowError::new(FlowErrorKind::Server, "identity_response", message),
-            Kind::Refused => FlowError::new(FlowErrorKind::Refused, "identity_refused", message),
+            Kind::Response => Self::new(FlowErrorKind::Server, "identity_response", message),
+            Kind::Refused => Self::new(FlowErrorKind::Refused, "identity_refused", message),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::refreshed::{self, RefreshExpectations};
-use super::tests::{NOW, change, signing_key};
+use super::tests::{NOW, change, sign, signing_key};
 use super::{ClaimRequirements, IdTokenSettings, LoginExpectations, verify};
 use crate::clock::tests::StillClock;
 use crate::issuer::{AuthorizationServer, StaticKeys};
@@ -44,9 +44,7 @@ fn token(changes: &Value) -> IdToken {
         "nonce": "n",
     });
     change(&mut claims, changes);
-    let header = r#"{"alg":"EdDSA","kid":"1"}"#;
-    let signed = signing_key(1).sign_text(header, &claims.to_string());
-    IdToken::new(signed.unwrap())
+    IdToken::new(sign(&claims.to_string()))
 }
 
 /// Validates the ID token of a login. Returns the issuer of the session, or the code of the error.

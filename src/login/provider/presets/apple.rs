@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Provider;
 use crate::config_error::ConfigError;
-use crate::crypto::{Algorithm, SigningKey};
+use crate::crypto::{Algorithm, SigningKey, UnsignedJws};
 use crate::flow::ResponseMode;
 use crate::issuer::{Client, CredentialSource};
 use crate::protocol::ClientSecret;
@@ -112,9 +112,8 @@ impl AppleSecret {
         let claims = json!({
             "iss": self.team_id, "sub": self.services_id, "aud": ISSUER, "iat": now, "exp": expires_at,
         });
-        let text = self
-            .key
-            .sign_text(&header.to_string(), &claims.to_string())?;
+        let unsigned = UnsignedJws::new(&header.to_string(), &claims.to_string());
+        let text = self.key.sign_jws(unsigned)?;
         let text = ClientSecret::from(text);
         *current = Some(SignedSecret {
             issued_at: now,
