@@ -7,7 +7,7 @@ use url::Url;
 
 use super::dpop::NonceCache;
 use super::error::FlowError;
-use super::identity::{IdentitySource, SharedIdentitySource};
+use super::identity::SharedIdentitySource;
 use super::redirect_uri::{RedirectUri, redirect_target};
 use super::request_settings::RequestSettings;
 use super::requested_access::RequestedAccess;
@@ -23,7 +23,6 @@ use crate::random::Random;
 use crate::record::EntryId;
 use crate::request_permits::RequestPermits;
 use crate::telemetry::LogOnce;
-use crate::token::expected_issuer::ExpectedIssuer;
 use crate::token::id_token::{AcrValues, IdTokenSettings};
 
 /// Values of `prompt` that every login may request (OpenID Connect Core §3.1.2.1). `offline_access` requires
@@ -146,40 +145,6 @@ impl Flow<()> {
         })
     }
 
-    /// Creates a flow for a server without ID tokens, which requests no scopes yet.
-    pub(crate) fn without_id_token(
-        server: &AuthorizationServer,
-        client: Client,
-        source: impl IdentitySource,
-    ) -> Result<Self, ConfigError> {
-        Ok(Self {
-            scopes: ScopeSet::default(),
-            identity: Some(SharedIdentitySource::new(source)),
-            ..Self::without_redirect_uri(server, client)?
-        })
-    }
-
-    /// Replaces the client.
-    pub(crate) fn with_client(self, client: Client) -> Result<Self, ConfigError> {
-        check_client(&client)?;
-        Ok(Self { client, ..self })
-    }
-
-    /// Changes the handle of the authorization server, which stays the same server.
-    pub(crate) fn with_server(
-        self,
-        change: impl FnOnce(AuthorizationServer) -> Result<AuthorizationServer, ConfigError>,
-    ) -> Result<Self, ConfigError> {
-        let server = change(self.server.clone())?;
-        if server.issuer() != self.server.issuer() {
-            return Err(ConfigError::Issuer {
-                value: server.issuer().to_owned(),
-                reason: "it must be the handle of the same authorization server",
-            });
-        }
-        Ok(Self { server, ..self })
-    }
-
     /// Returns the flow with the redirect URI of a layer.
     pub(crate) fn with_redirect_uri(self, redirect_uri: &str) -> Result<Flow, ConfigError> {
         let redirect = RedirectUri::new(self.server.issuer(), self.client.id(), redirect_uri)?;
@@ -243,28 +208,6 @@ impl<R> Flow<R> {
             )),
             _ => Ok(self),
         }
-    }
-
-    /// Reads the scopes of token responses as separated by commas.
-    pub(crate) fn with_comma_separated_scopes(self) -> Self {
-        Self {
-            has_comma_scopes: true,
-            ..self
-        }
-    }
-
-    /// Returns the scopes of a token response.
-    pub(super) fn granted_scopes(&self, scopes: ScopeSet) -> ScopeSet {
-        if !self.has_comma_scopes {
-            return scopes;
-        }
-        let mut separated = ScopeSet::default();
-        for scope in scopes.to_string().split([',', ' ']) {
-            if !scope.is_empty() {
-                separated.insert(scope);
-            }
-        }
-        separated
     }
 
     /// Adds a parameter to all authorization requests, such as `audience`. Parameters of the flow cannot be set.
@@ -413,21 +356,6 @@ impl<R> Flow<R> {
         Ok(self)
     }
 
-    /// Accepts these texts for the issuer of the server in ID tokens.
-    pub(crate) fn with_issuer_aliases(self, aliases: &[&str]) -> Result<Self, ConfigError> {
-        let aliases = aliases.iter().map(|one| (*one).to_owned()).collect();
-        self.with_id_tokens(|settings| Ok(settings.with_issuer(ExpectedIssuer::Aliases(aliases))))
-    }
-
-    /// Accepts ID tokens of these tenants. The issuer of the server is a template of theirs.
-    pub(crate) fn with_tenants<'a>(
-        self,
-        tenants: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, ConfigError> {
-        let issuers = ExpectedIssuer::tenants(self.server.issuer(), tenants)?;
-        self.with_id_tokens(|settings| Ok(settings.with_issuer(issuers)))
-    }
-
     pub(crate) fn id_tokens(&self) -> &IdTokenSettings {
         &self.id_tokens
     }
@@ -458,7 +386,7 @@ impl<R> Flow<R> {
     }
 }
 
-fn check_client(client: &Client) -> Result<(), ConfigError> {
+pub(super) fn check_client(client: &Client) -> Result<(), ConfigError> {
     client.check()?;
     match client.is_for_logins() {
         true => Ok(()),

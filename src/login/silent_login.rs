@@ -38,7 +38,8 @@ use crate::session::Session;
 /// shown. With `prompt=login` or `max_age=0` for every login
 /// ([`with_authorization_parameter`](super::LoginLayer::with_authorization_parameter)), no request is redirected. With
 /// [`SameSite::Strict`](super::SameSite::Strict), a link from another site causes none either, since the session may be
-/// in a cookie that was not sent; nor with a [FAPI 2.0 profile](super::LoginLayer::with_fapi2_security_profile).
+/// in a cookie that was not sent; nor with a [FAPI 2.0 profile](super::LoginLayer::with_fapi2_security_profile), nor at a
+/// [provider without ID tokens](crate::Provider::without_id_token).
 ///
 /// All responses depend on the session, so no shared cache may store them.
 ///
@@ -99,6 +100,7 @@ impl LoginContext {
             && navigation::has_fetch_metadata(headers)
             && !self.has_conflict()
             && !settings.flow().always_prompts()
+            && !settings.flow().has_identity_source()
             && !settings.may_hide_session(headers)
             && settings.may_start_login(headers)
             && !settings.comes_from_login_route(headers)

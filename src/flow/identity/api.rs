@@ -37,7 +37,11 @@ const MAX_REQUESTS: usize = 8;
 const AGENT: &str = concat!("tower-oauth/", env!("CARGO_PKG_VERSION"));
 
 impl UserApi {
-    pub(super) fn new(server: &AuthorizationServer, token: AccessToken, scopes: ScopeSet) -> Self {
+    pub(in crate::flow) fn new(
+        server: &AuthorizationServer,
+        token: AccessToken,
+        scopes: ScopeSet,
+    ) -> Self {
         Self {
             server: server.clone(),
             token,
@@ -71,7 +75,7 @@ impl UserApi {
     }
 
     /// Returns the URL of the last request.
-    pub(super) fn last_request(&self) -> Option<String> {
+    pub(in crate::flow) fn last_request(&self) -> Option<String> {
         self.requests.lock().last.clone()
     }
 

@@ -69,7 +69,7 @@ impl IdentityError {
     }
 
     /// Names the last request before the error.
-    pub(super) fn after(mut self, url: Option<String>) -> Self {
+    pub(in crate::flow) fn after(mut self, url: Option<String>) -> Self {
         if let Some(url) = url {
             self.message = printable(&format!("{}; its last request was GET {url}", self.message));
         }

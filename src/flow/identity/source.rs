@@ -66,7 +66,7 @@ impl SharedIdentitySource {
         Self(Arc::new(source))
     }
 
-    pub(super) async fn identify(&self, api: &UserApi) -> Result<Identity, IdentityError> {
+    pub(in crate::flow) async fn identify(&self, api: &UserApi) -> Result<Identity, IdentityError> {
         self.0.identify(api).await
     }
 }

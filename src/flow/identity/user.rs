@@ -71,13 +71,13 @@ impl Identity {
         &self.claims
     }
 
-    pub(super) fn has_valid_subject(&self) -> bool {
+    pub(in crate::flow) fn has_valid_subject(&self) -> bool {
         let subject = &self.subject;
         (1..=255).contains(&subject.len()) && subject.is_ascii() && !subject.contains('\0')
     }
 
     /// Returns the claims of a session, which are never signed.
-    pub(super) fn session_claims(mut self, issuer: &str, now: i64) -> Option<Claims> {
+    pub(in crate::flow) fn session_claims(mut self, issuer: &str, now: i64) -> Option<Claims> {
         self.claims.insert("iss".to_owned(), issuer.into());
         self.claims.insert("sub".to_owned(), self.subject.into());
         self.claims.insert("iat".to_owned(), now.into());

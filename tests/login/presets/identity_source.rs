@@ -178,6 +178,17 @@ async fn a_login_that_only_an_id_token_could_confirm_is_rejected_before_it_start
     assert_eq!(app.send(Ask::page("/auth/login")).await.status, 500);
 }
 
+/// Its sign-in page would be shown, since it does not know `prompt=none`.
+#[tokio::test]
+async fn a_page_that_is_open_to_all_is_shown_without_a_silent_login() {
+    let mut app = App::new(&provider(), forge(Does::Returns("7")));
+    let answer = app.send(Ask::page("/open")).await;
+    assert_eq!(
+        (answer.status.as_u16(), &*answer.text()),
+        (200, "open to all")
+    );
+}
+
 #[tokio::test]
 async fn an_id_token_that_comes_nevertheless_identifies_no_user() {
     let provider = provider();
