@@ -146,7 +146,8 @@ impl ClientSettings {
         )
     }
 
-    fn credential(&self) -> Result<Option<Credential>, ConfigError> {
+    /// Returns the credential, of which there is at most one.
+    pub(super) fn credential(&self) -> Result<Option<Credential>, ConfigError> {
         let given = [
             self.secret.is_some(),
             self.secret_file.is_some(),
@@ -194,7 +195,7 @@ impl ClientSettings {
 }
 
 /// The credential of a client, of which there is at most one.
-enum Credential {
+pub(super) enum Credential {
     Secret(CredentialSource),
     Key(Box<SigningKey>),
     Assertion(CredentialSource),

@@ -107,7 +107,7 @@ impl LoginSettings {
         change: impl Fn(AuthorizationServer) -> Result<AuthorizationServer, ConfigError>,
     ) -> Result<LoginLayer, ConfigError> {
         let key = self.key()?;
-        let name = self.provider.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let name = self.provider.name.as_deref();
         let provider = self.provider.build(name, &change).at("provider")?;
         let mut login = LoginLayer::for_provider(provider, &self.redirect_uri, key)?;
         for (name, settings) in &self.further_providers {
@@ -116,7 +116,7 @@ impl LoginSettings {
                 return combination("the name of a further provider is its key: remove `name`")
                     .at(&key);
             }
-            let provider = settings.build(name, &change).at(&key)?;
+            let provider = settings.build(Some(name), &change).at(&key)?;
             login = login.add_provider(provider).at(&key)?;
         }
         let login = self.apply_routes(login)?;
@@ -212,5 +212,3 @@ impl LoginSettings {
         Ok(set_flags(login, flags))
     }
 }
-
-const DEFAULT_NAME: &str = "default";

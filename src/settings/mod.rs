@@ -49,6 +49,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A provider that this crate knows needs no issuer: `preset = "google"` ([`Preset`]). Further providers are tables by name:
+//! `[login.further_providers.github]`.
+//!
 //! # Values
 //!
 //! Durations are a number and a unit: `"90s"`, `"15m"`, `"8h"`, `"30d"`. Algorithms have their registered names (`"ES256"`).
@@ -74,9 +77,11 @@ mod apply;
 mod bearer;
 mod client;
 mod client_metadata;
+mod create_provider;
 mod dpop;
 mod error;
 mod login;
+mod preset;
 mod provider;
 mod routes;
 mod server;
@@ -87,6 +92,7 @@ pub use client::{AuthenticationMethod, ClientSettings};
 pub use client_metadata::ClientMetadataSettings;
 pub use dpop::DpopSettings;
 pub use login::LoginSettings;
+pub use preset::Preset;
 pub use provider::{EndSessionSettings, Fapi2Profile, ProviderSettings};
 pub use routes::RouteNamesSettings;
 pub use server::ServerSettings;

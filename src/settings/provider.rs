@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::apply::set;
 use super::client::ClientSettings;
 use super::error::{At as _, combination};
-use super::server::{ChangeServer, ServerSettings};
+use super::preset::Preset;
+use super::server::ServerSettings;
 use super::text::{SecretText, algorithms, duration, signing_key, signing_key_file};
 use crate::config_error::ConfigError;
 use crate::crypto::SigningKey;
@@ -24,13 +25,23 @@ use crate::login::Provider;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ProviderSettings {
-    /// The name of the provider, for the [`provider`](super::LoginSettings::provider) of a layer. Default: `default`. That of a
+    /// The name of the provider, for the [`provider`](super::LoginSettings::provider) of a layer. Default: that of the preset, or `default`. That of a
     /// [further provider](super::LoginSettings::further_providers) is its key.
     pub name: Option<String>,
     /// [`with_display_name`](Provider::with_display_name).
     pub display_name: Option<String>,
+    /// A provider that this crate knows. This or `issuer` is required, or both; see [`Preset`].
+    pub preset: Option<Preset>,
     /// The issuer identifier; see [`AuthorizationServer::new`](crate::AuthorizationServer::new).
-    pub issuer: String,
+    pub issuer: Option<String>,
+    /// The domain at the provider, of presets that need it.
+    pub domain: Option<String>,
+    /// The tenants of [`Preset::Microsoft`].
+    pub tenants: Option<Vec<String>>,
+    /// The team of [`Preset::Apple`].
+    pub team_id: Option<String>,
+    /// The project of [`Preset::Zitadel`].
+    pub project_id: Option<String>,
     /// Further settings of the authorization server.
     #[serde(default)]
     pub server: ServerSettings,
@@ -100,32 +111,7 @@ pub struct EndSessionSettings {
 }
 
 impl ProviderSettings {
-    /// Creates the provider of this name.
-    pub(super) fn build(
-        &self,
-        name: &str,
-        change: &ChangeServer<'_>,
-    ) -> Result<Provider, ConfigError> {
-        let server = self.server.build(&self.issuer, change)?;
-        let client = self.client.build().at("client")?;
-        let mut provider = Provider::new(name, &server, client)?;
-        if let Some(name) = &self.display_name {
-            provider = provider.with_display_name(name);
-        }
-        let provider = self.apply_requests(provider)?;
-        let provider = self.apply_tokens(provider)?;
-        let provider = set(
-            provider,
-            "end_session",
-            self.end_session.as_ref(),
-            |provider, one| {
-                provider.with_end_session_endpoint(&one.endpoint, &one.redirect_parameter)
-            },
-        )?;
-        self.apply_profile(provider)
-    }
-
-    fn apply_requests(&self, provider: Provider) -> Result<Provider, ConfigError> {
+    pub(super) fn apply_requests(&self, provider: Provider) -> Result<Provider, ConfigError> {
         let scopes = self.scopes.as_deref();
         let mut provider = set(provider, "scopes", scopes, Provider::with_scopes)?;
         for (name, value) in &self.authorization_parameters {
@@ -158,7 +144,7 @@ impl ProviderSettings {
         Ok(provider)
     }
 
-    fn apply_tokens(&self, provider: Provider) -> Result<Provider, ConfigError> {
+    pub(super) fn apply_tokens(&self, provider: Provider) -> Result<Provider, ConfigError> {
         let names = self.id_token_algorithms.as_ref();
         let provider = set(provider, "id_token_algorithms", names, |provider, names| {
             provider.with_id_token_algorithms(algorithms(names)?)
@@ -181,7 +167,7 @@ impl ProviderSettings {
     }
 
     /// Last, so that a setting that the profile excludes is an error.
-    fn apply_profile(&self, provider: Provider) -> Result<Provider, ConfigError> {
+    pub(super) fn apply_profile(&self, provider: Provider) -> Result<Provider, ConfigError> {
         match (self.fapi2, self.signing_key()?) {
             (None, None) => Ok(provider),
             (None, Some(key)) => Ok(provider.with_signed_requests(key)),

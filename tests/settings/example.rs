@@ -32,7 +32,8 @@ async fn the_example_signs_users_in_and_protects_its_api() {
 
     let servers = |one: AuthorizationServer| match one.issuer() {
         "https://id.example.com" => Ok(server.authorization_server()),
-        _ => Ok(staff.authorization_server()),
+        "https://staff-id.example.com" => Ok(staff.authorization_server()),
+        _ => Ok(one),
     };
     assert!(settings::application(&config, servers).is_ok());
     // With one provider, users need not choose.
@@ -60,7 +61,7 @@ async fn the_example_signs_users_in_and_protects_its_api() {
 
 #[test]
 fn the_example_reports_the_line_of_an_error_and_not_its_text() {
-    let text = TEXT.replace("secret_file = ", "secrt = ");
+    let text = TEXT.replacen("secret_file = ", "secrt = ", 1);
     let error = settings::read(&text).unwrap_err().to_string();
     let line = 1 + text
         .lines()

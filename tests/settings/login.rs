@@ -43,7 +43,7 @@ fn from_code(client: Client) -> LoginLayer {
 }
 
 /// All settings of a layer, without its number.
-fn shown(login: &LoginLayer) -> String {
+pub fn shown(login: &LoginLayer) -> String {
     let shown = format!("{login:?}");
     let (before, after) = shown.split_once("layer: ").unwrap();
     let after = after.trim_start_matches(|one: char| one.is_ascii_digit());

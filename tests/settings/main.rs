@@ -18,3 +18,4 @@ mod errors;
 mod example;
 mod files;
 mod login;
+mod presets;

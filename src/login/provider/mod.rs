@@ -70,6 +70,16 @@ impl Provider {
         Self::new(DEFAULT_NAME, server, client)
     }
 
+    /// Sets the name, for example of a preset that a layer has twice.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn with_name(self, name: &str) -> Result<Self, ConfigError> {
+        let name = checked_name(name)?;
+        Ok(Self { name, ..self })
+    }
+
     /// Sets the name that users see: "Sign in with …". Default: the name of the provider.
     #[must_use]
     pub fn with_display_name(self, name: &str) -> Self {
