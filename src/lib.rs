@@ -209,6 +209,11 @@ pub use token::{JwtVerifier, VerifiedToken};
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
 
+/// Lists what to register at each provider, the code for logins and for API tokens, and what differs.
+///
+#[doc = include_str!("../docs/providers.md")]
+pub mod providers {}
+
 /// Lists the log events, spans and metrics of the crate.
 ///
 #[doc = include_str!("../docs/observability.md")]
