@@ -86,7 +86,7 @@ pub(super) struct CustomEndSession {
 }
 
 impl Flow {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new(
         server: &AuthorizationServer,
         client: Client,

@@ -12,9 +12,12 @@ use crate::protocol::return_to::MAX_RETURN_TO;
 use crate::protocol::sanitize::log_safe;
 use crate::protocol::{AuthorizationDetails, form};
 use crate::record::SessionId;
+use crate::session::ProviderEntry;
 
 /// A login as a request asks for it.
-pub(super) struct AskedLogin {
+pub(super) struct AskedLogin<'a> {
+    /// `None` if the user has to choose one.
+    pub(super) provider: Option<&'a ProviderEntry>,
     pub(super) request: StartRequest,
     pub(super) target: Option<String>,
     /// The session that the browser must have for the parameters of the application to apply.
@@ -23,11 +26,12 @@ pub(super) struct AskedLogin {
     pub(super) expired: Option<LoginRefusal>,
 }
 
-impl AskedLogin {
+impl<'a> AskedLogin<'a> {
     /// Reads the parameters that are forwarded to the authorization request, and the return target; all
     /// others are ignored.
     pub(super) fn read(
-        settings: &Settings,
+        settings: &'a Settings,
+        provider: Option<&'a ProviderEntry>,
         headers: &HeaderMap,
         query: &str,
     ) -> Result<Self, LoginRefusal> {
@@ -35,13 +39,17 @@ impl AskedLogin {
         let pairs =
             pairs.map_err(|error| bad_parameter("malformed_query").because(error.to_string()))?;
         let by_person = navigation::is_user_activated(headers);
-        let target = match settings.is_third_party_login(&pairs)? {
-            true => settings.third_party_target(&pairs),
-            false => settings.requested_target(&pairs, MAX_RETURN_TO),
+        let third_party = settings.third_party_provider(&pairs, provider)?;
+        let target = match third_party {
+            Some(_) => settings.third_party_target(&pairs),
+            None => settings.requested_target(&pairs, MAX_RETURN_TO),
         };
+        let providers = settings.manager.providers();
+        let only = Some(providers.first()).filter(|_| !providers.are_several());
+        let provider = provider.or(third_party).or(only);
         let target = target.map(str::to_owned);
         if let Some(sealed) = single(&pairs, LOGIN_REQUEST, MAX_SEALED)? {
-            return Self::unseal(settings, by_person, sealed, target);
+            return Self::unseal(settings, provider, by_person, sealed, target);
         }
         let text = |name| single(&pairs, name, MAX_PARAMETER).map(|value| value.map(str::to_owned));
         let request = StartRequest {
@@ -56,6 +64,7 @@ impl AskedLogin {
             ..StartRequest::default()
         };
         Ok(Self {
+            provider,
             request,
             target,
             session: None,
@@ -64,7 +73,8 @@ impl AskedLogin {
     }
 
     fn unseal(
-        settings: &Settings,
+        settings: &'a Settings,
+        provider: Option<&'a ProviderEntry>,
         by_person: bool,
         sealed: &str,
         target: Option<String>,
@@ -112,7 +122,10 @@ impl AskedLogin {
             )?,
             replaces: None,
         };
+        let silent = Some(settings.manager.providers().first());
+        let silent = silent.filter(|_| purpose == LoginPurpose::Optional);
         Ok(Self {
+            provider: provider.or(silent),
             request,
             target,
             session,

@@ -12,9 +12,9 @@ use crate::telemetry::{RefusedSession, count_login, may_log};
 const TARGET: &str = "tower_oauth::login";
 
 /// `evicted` is whether a pending login of the browser was evicted.
-pub(super) fn login_started(by_person: bool, evicted: bool) {
+pub(super) fn login_started(provider: &str, by_person: bool, evicted: bool) {
     tracing::debug!(
-        name: "login_started", target: TARGET, by_person, evicted,
+        name: "login_started", target: TARGET, provider, by_person, evicted,
         "redirected a browser to the authorization server"
     );
 }

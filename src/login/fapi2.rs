@@ -8,7 +8,7 @@ use super::navigation::{self, FieldValue, SEC_FETCH_SITE};
 use super::pages;
 use super::provider::{Provider, provider_settings};
 use super::response::{self, LayerResponse};
-use super::settings::Settings;
+use super::settings::{Settings, with_query};
 use crate::ConfigError;
 use crate::crypto::SigningKey;
 
@@ -94,11 +94,8 @@ impl Settings {
     }
 
     /// Returns the page whose link starts the login.
-    pub(super) fn confirm_login(&self, query: Option<&str>) -> LayerResponse {
-        let url = match query {
-            Some(query) => format!("{}?{query}", self.paths.login),
-            None => self.paths.login.clone(),
-        };
+    pub(super) fn confirm_login(&self, provider: &str, query: Option<&str>) -> LayerResponse {
+        let url = with_query(self.paths.login_of(provider), query);
         response::html(StatusCode::OK, pages::confirm_login(&url), pages::policy())
     }
 }

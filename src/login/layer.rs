@@ -94,7 +94,9 @@ impl LoginLayer {
             display_name,
             flow: Arc::new(flow),
         };
-        let manager = SessionManager::new(Providers::new(first), cookie_key);
+        let providers = Providers::new(first);
+        let paths = paths.with_providers(&providers);
+        let manager = SessionManager::new(providers, cookie_key);
         static LAYERS: AtomicU64 = AtomicU64::new(0);
         Ok(Self::from_settings(Arc::new(Settings {
             layer: LAYERS.fetch_add(1, Ordering::Relaxed),
@@ -112,6 +114,7 @@ impl LoginLayer {
             same_site: SameSite::default(),
             ends_with_browser: false,
             error_page: None,
+            chooser_page: None,
             redemptions: Arc::new(redemptions),
             login_route: Arc::default(),
             third_party_login: false,
@@ -166,7 +169,7 @@ impl LoginLayer {
         &self.settings.paths.login
     }
 
-    /// Returns the path of the redirect URI.
+    /// Returns the path of the redirect URI of the layer.
     pub fn callback_path(&self) -> &str {
         &self.settings.paths.callback
     }
@@ -208,7 +211,7 @@ impl LoginLayer {
         self.settings.manager.wait_for_refreshes(limit).await
     }
 
-    /// Fetches the metadata of the authorization server and checks that logins are possible.
+    /// Fetches the metadata of each authorization server and checks that logins are possible.
     /// Optional: logins do the same.
     ///
     /// # Errors
@@ -222,7 +225,10 @@ impl LoginLayer {
         self.settings.check()?;
         let metadata = self.settings.check_client_metadata();
         metadata.map_err(|error| FlowError::invalid_registration(&error))?;
-        self.settings.flow().ready().await
+        for provider in self.settings.manager.providers().all() {
+            provider.flow.ready().await?;
+        }
+        Ok(())
     }
 
     /// Returns a handle that lists and ends sessions, for administration.

@@ -30,10 +30,57 @@
 //! ended. Both make a sign-out take effect on all replicas, and enable the route for back-channel
 //! logout. The [guide](crate::session::guide) compares the three.
 //!
+//! # Several providers
+//!
+//! [`LoginLayer::add_provider`] lets users choose where to sign in: the login route then shows a page with the
+//! [`Provider`]s, or a list to programs that ask for JSON. `login/{name}` is the login route of each of them. Each
+//! further provider has a redirect URI of its own, `callback/{name}`; the first one keeps that of the layer.
+//!
+#![cfg_attr(feature = "axum", doc = "```")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! use axum::{Router, routing::get};
+//! use tower_oauth::{LoginLayer, Provider, Session};
+//! # use tower_oauth::{AuthorizationServer, Client, CookieKey};
+//!
+//! # fn main() -> Result<(), tower_oauth::ConfigError> {
+//! # let own_server = AuthorizationServer::new("https://id.example.com")?;
+//! # let partner_server = AuthorizationServer::new("https://id.partner.example")?;
+//! # let (client, partner_client) = (Client::public("shop"), Client::public("shop"));
+//! # let key = CookieKey::generate()?;
+//! let redirect_uri = "https://shop.example.com/auth/callback";
+//! let partner = Provider::new("partner", &partner_server, partner_client)?
+//!     .with_display_name("Partner Inc.")
+//!     .with_scopes("openid email")?;
+//! let login = LoginLayer::new(&own_server, client, redirect_uri, key)?
+//!     .with_provider_name("own", "Example")?
+//!     .add_provider(partner)?;
+//!
+//! async fn account(session: Session) -> String {
+//!     format!("{} at {}", session.subject(), session.provider())
+//! }
+//! let app: Router = Router::new()
+//!     .route("/account", get(account).layer(login.required()))
+//!     .layer(login.clone());
+//! # assert_eq!(login.login_url("/account"), "/auth/login?return_to=%2Faccount");
+//! # assert_eq!(
+//! #     login.redirect_uri_of("partner"),
+//! #     Some("https://shop.example.com/auth/callback/partner")
+//! # );
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A session belongs to its provider: refreshes, revocations, userinfo requests, step-up and sign-out are there, and
+//! logout tokens end the sessions of their issuer. [Silent logins](LoginLayer::silent_login) are at the first
+//! provider. The same subject at two providers is two users; identify them by
+//! [`user_key`](crate::Session::user_key). The layer never joins two users, not even with one e-mail address, which
+//! the user of another provider may have set: see
+//! [`NewLogin::previous_user`](crate::session::NewLogin::previous_user). The [guide](guide) has the routes.
+//!
 //! # Two layers in one application
 //!
-//! Customers and staff may sign in at different authorization servers. Each layer needs a redirect
-//! URI in a folder of its own, and handles the routes there:
+//! Customers and staff may sign in at different authorization servers, with sessions beside each other. Each layer
+//! needs a redirect URI in a folder of its own, and handles the routes there:
 //!
 #![cfg_attr(feature = "axum", doc = "```")]
 #![cfg_attr(not(feature = "axum"), doc = "```ignore")]
@@ -156,6 +203,8 @@
 
 mod access_options;
 mod asked_login;
+mod chooser;
+mod chooser_page;
 mod chunks;
 mod client_metadata;
 mod context;
@@ -185,6 +234,7 @@ mod request_options;
 mod required;
 mod response;
 mod returning_login;
+mod route;
 mod route_options;
 mod route_paths;
 #[cfg(feature = "axum")]
@@ -208,6 +258,7 @@ pub use crate::flow::{
     ResponseMode, UserApi,
 };
 pub use crate::response_future::ResponseFuture;
+pub use chooser_page::{ChooserPage, ProviderChoice};
 pub use client_metadata::ClientMetadata;
 pub(crate) use context::LoginContext;
 pub use cookies::SameSite;

@@ -96,6 +96,18 @@ pub(super) fn is_prefetch(headers: &HeaderMap) -> bool {
 /// Returns whether `Accept` includes `text/html` and does not prefer JSON; `*/*` does not count
 /// (RFC 9110 §12.5.1).
 pub(super) fn wants_html(headers: &HeaderMap) -> bool {
+    let (html, json) = accepted(headers);
+    html > 0.0 && html >= json
+}
+
+/// Returns whether the client asks for JSON by name.
+pub(super) fn wants_json(headers: &HeaderMap) -> bool {
+    let (html, json) = accepted(headers);
+    json > 0.0 && json > html
+}
+
+/// Returns the qualities with which `Accept` names HTML and JSON (RFC 9110 §12.5.1).
+fn accepted(headers: &HeaderMap) -> (f32, f32) {
     let values = headers.get_all(ACCEPT).iter();
     let ranges = values
         .filter_map(|value| value.to_str().ok())
@@ -109,7 +121,7 @@ pub(super) fn wants_html(headers: &HeaderMap) -> bool {
             json = json.max(quality);
         }
     }
-    html > 0.0 && html >= json
+    (html, json)
 }
 
 /// Returns whether the navigation was caused by a click or by typing, as `Sec-Fetch-User` reports.

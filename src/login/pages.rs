@@ -177,7 +177,7 @@ pub(super) fn policy() -> &'static str {
 pub(super) const CUSTOM_PAGE_POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; font-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-fn head(title: &str) -> String {
+pub(super) fn head(title: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
@@ -185,7 +185,7 @@ fn head(title: &str) -> String {
     )
 }
 
-const FOOT: &str = "</main></html>";
+pub(super) const FOOT: &str = "</main></html>";
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c1e21;--paper:#fff;--soft:#5f6670;--go:#1f5fbf}\
@@ -195,10 +195,12 @@ main{max-width:34rem;margin:12vh auto 0;padding:0 1.25rem;overflow-wrap:anywhere
 h1{font-size:1.5rem;line-height:1.25}a{color:var(--go)}\
 .go{display:inline-block;padding:.55rem 1.1rem;border:1px solid var(--go);border-radius:.4rem;\
 background:none;color:var(--go);font:inherit;text-decoration:none;cursor:pointer}\
+.choices{list-style:none;margin:1.5rem 0;padding:0}.choices li{margin:.75rem 0}\
+.choices .go{display:block;text-align:center}\
 .quote,.small{color:var(--soft)}.small{margin-top:2.5rem;font-size:.85rem}";
 
 /// Escapes text for an element or a quoted attribute.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -77,7 +77,8 @@ impl LoginLayer {
     /// possible with them.
     pub fn with_route_names(self, names: RouteNames) -> Result<Self, ConfigError> {
         let prefix = self.settings.paths.prefix();
-        let paths = RoutePaths::beside(self.settings.flow().redirect_uri(), &names)?;
+        let paths = RoutePaths::beside(self.settings.flow().redirect_uri(), &names)?
+            .with_providers(self.settings.manager.providers());
         let paths = match prefix {
             "" => paths,
             prefix => paths.with_prefix(prefix)?,
@@ -101,7 +102,10 @@ impl LoginLayer {
         self.with(|settings| settings.ends_unnamed_sessions = true)
     }
 
-    fn with_paths(self, change: impl FnOnce(&mut Settings)) -> Result<Self, ConfigError> {
+    pub(super) fn with_paths(
+        self,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<Self, ConfigError> {
         let login = self.with(change);
         login.settings.check_paths()?;
         login.settings.check_client_metadata()?;

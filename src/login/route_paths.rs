@@ -4,22 +4,12 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use url::Url;
 
+use super::provider::ProviderPaths;
+use super::route::Route;
 use crate::config_error::ConfigError;
 use crate::flow::route_folder;
 use crate::protocol::request_target::find_ambiguity;
-
-/// A route of the layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    Login,
-    Callback,
-    Logout,
-    Session,
-    BackchannelLogout,
-    FrontchannelLogout,
-    ClientMetadata,
-    Jwks,
-}
+use crate::session::Providers;
 
 /// The names of the routes of a [`LoginLayer`](super::LoginLayer): the last segments of their
 /// paths, in the folder of the redirect URI.
@@ -164,6 +154,7 @@ pub(super) struct RoutePaths {
     pub(super) frontchannel_logout: String,
     pub(super) client_metadata: String,
     pub(super) jwks: String,
+    providers: ProviderPaths,
     prefix: String,
     /// The path of the application's home page.
     pub(super) home: String,
@@ -203,9 +194,26 @@ impl RoutePaths {
             frontchannel_logout: path(&names.frontchannel_logout),
             client_metadata: path(&names.client_metadata),
             jwks: path(&names.jwks),
+            providers: ProviderPaths::default(),
             prefix: String::new(),
             home: "/".to_owned(),
         })
+    }
+
+    /// Sets the providers, whose paths are below the login route and the callback.
+    pub(super) fn with_providers(self, providers: &Providers) -> Self {
+        let providers = ProviderPaths::new(&self.login, &self.callback, providers);
+        Self { providers, ..self }
+    }
+
+    /// Returns the path of the login route of this provider. For the only one, that is the login route of the layer.
+    pub(super) fn login_of(&self, provider: &str) -> &str {
+        self.providers.login(provider).unwrap_or(&self.login)
+    }
+
+    /// Returns whether logins start at this path.
+    pub(super) fn starts_logins(&self, path: &str) -> bool {
+        matches!(self.find_outer(path), Some(Route::Login(_)))
     }
 
     /// Sets the prefix that a proxy removes. The routes must be below it.
@@ -262,9 +270,22 @@ impl RoutePaths {
 
     /// Returns the route that a request asks for.
     pub(super) fn find(&self, requested: &str) -> Option<Route> {
-        self.all()
-            .into_iter()
-            .find_map(|(own, route)| (self.inner(own) == Some(requested)).then_some(route))
+        let mut of_layer = self.of_layer().into_iter();
+        let is_requested = |own: &str| self.inner(own) == Some(requested);
+        of_layer
+            .find_map(|(own, route)| is_requested(own).then_some(route))
+            .or_else(|| self.find_of_provider(requested))
+    }
+
+    fn find_of_provider(&self, requested: &str) -> Option<Route> {
+        if self.providers.is_empty() {
+            return None;
+        }
+        let below = |own| requested.strip_prefix(self.inner(own)?)?.strip_prefix('/');
+        match below(&self.login) {
+            Some(name) => self.providers.login_route(name),
+            None => self.providers.callback_route(below(&self.callback)?),
+        }
     }
 
     /// Returns the route at a path as browsers see it.
@@ -274,11 +295,11 @@ impl RoutePaths {
 
     /// Returns whether a request could ask for a route of both layers.
     pub(super) fn overlap(&self, other: &Self) -> bool {
-        let mut paths = self.all().into_iter();
-        paths.any(|(path, _)| {
-            self.inner(path)
-                .is_some_and(|path| other.find(path).is_some())
-        })
+        let is_at = |one: &Self, other: &Self| {
+            let mut paths = one.all().filter_map(|(path, _)| one.inner(path));
+            paths.any(|path| other.find(path).is_some())
+        };
+        is_at(self, other) || is_at(other, self)
     }
 
     /// Returns whether the routes are in the root of the application, among its own.
@@ -290,8 +311,7 @@ impl RoutePaths {
     /// The routes that are not allowed as return targets: they would cause redirect loops, or sign
     /// out. With and without the prefix, since both may lead here.
     pub(super) fn forbidden_targets(&self) -> Vec<&str> {
-        let routes = self.all().into_iter();
-        let forbidden = routes.filter(|(_, route)| *route != Route::Session);
+        let forbidden = self.all().filter(|(_, route)| *route != Route::Session);
         forbidden
             .flat_map(|(path, _)| [Some(path), self.inner(path)])
             .flatten()
@@ -301,14 +321,18 @@ impl RoutePaths {
     /// The paths as requests ask for them.
     #[cfg(feature = "axum")]
     pub(super) fn all_requested(&self) -> Vec<&str> {
-        let routes = self.all().into_iter();
+        let routes = self.all();
         routes.filter_map(|(path, _)| self.inner(path)).collect()
     }
 
-    fn all(&self) -> [(&str, Route); 8] {
+    fn all(&self) -> impl Iterator<Item = (&str, Route)> {
+        self.of_layer().into_iter().chain(self.providers.all())
+    }
+
+    fn of_layer(&self) -> [(&str, Route); 8] {
         [
-            (&self.callback, Route::Callback),
-            (&self.login, Route::Login),
+            (&self.callback, Route::Callback(0)),
+            (&self.login, Route::Login(None)),
             (&self.logout, Route::Logout),
             (&self.session, Route::Session),
             (&self.backchannel_logout, Route::BackchannelLogout),

@@ -8,6 +8,7 @@ use http::Method;
 use http::header::{HeaderMap, HeaderName, REFERER};
 use url::Url;
 
+use super::chooser_page::ChooserPage;
 use super::client_metadata::ClientMetadata;
 use super::cookies::{Cookies, MAX_RESPONSE_BYTES, SameSite};
 use super::csrf::{Csrf, CsrfCheck};
@@ -15,7 +16,8 @@ use super::login_route_watch::LoginRouteWatch;
 use super::navigation::{self, FieldValue};
 use super::pages::ErrorPage;
 use super::redemptions::RedemptionCache;
-use super::route_paths::{Route, RouteNames, RoutePaths};
+use super::route::Route;
+use super::route_paths::{RouteNames, RoutePaths};
 use super::sealed_request::SealedRequest;
 use super::{events, form};
 use crate::config_error::ConfigError;
@@ -50,6 +52,7 @@ pub(super) struct Settings {
     /// Whether the session cookie has no `Max-Age`.
     pub(super) ends_with_browser: bool,
     pub(super) error_page: Option<ErrorPageRenderer>,
+    pub(super) chooser_page: Option<ChooserPageRenderer>,
     pub(super) redemptions: Arc<RedemptionCache>,
     pub(super) login_route: Arc<LoginRouteWatch>,
     /// Whether another party may start logins (OpenID Connect Core §4).
@@ -64,7 +67,14 @@ pub(super) struct Settings {
 #[derive(Clone)]
 pub(super) struct ErrorPageRenderer(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
 
+/// Renders the page of the application where users choose a provider.
+#[derive(Clone)]
+pub(super) struct ChooserPageRenderer(
+    pub(super) Arc<dyn Fn(&ChooserPage<'_>) -> String + Send + Sync>,
+);
+
 impl Settings {
+    /// Returns the flow of the first provider, for what is the same for all of them.
     pub(super) fn flow(&self) -> &Arc<Flow> {
         self.manager.layer_flow()
     }
@@ -121,10 +131,12 @@ impl Settings {
         if host == other_host && same_cookies {
             return Some(SAME_COOKIES);
         }
-        let [server, other_server] = [self, other].map(|one| one.flow().server().issuer());
-        let [client, other_client] = [self, other].map(|one| one.flow().client());
-        (server != other_server && client.may_send_endpoint_audience_beside(other_client))
-            .then_some(ENDPOINT_AUDIENCE)
+        let mut providers = self.manager.providers().all();
+        let may_replay = providers.any(|provider| {
+            let mut others = other.manager.providers().all();
+            others.any(|other| provider.may_replay_assertions_of(other))
+        });
+        may_replay.then_some(ENDPOINT_AUDIENCE)
     }
 
     /// Returns whether a request for this path may be a return from the authorization server.
@@ -157,7 +169,15 @@ impl Settings {
     /// Checks the settings that depend on each other, in whatever order they were made.
     pub(super) fn check(&self) -> Result<(), FlowError> {
         self.manager.check_settings()?;
-        if self.third_party_login && self.flow().is_fapi2() {
+        let is_fapi2 = self.flow().is_fapi2();
+        let mut providers = self.manager.providers().all();
+        if providers.any(|provider| provider.flow.is_fapi2() != is_fapi2) {
+            return Err(FlowError::excluded_by_fapi2(
+                "only some providers of the layer have the FAPI 2.0 Security Profile: set \
+                 `with_fapi2_security_profile` for each of them",
+            ));
+        }
+        if self.third_party_login && is_fapi2 {
             // FAPI 2.0 §5.3.3.1: the start of a login is protected against cross-site request forgery.
             return Err(FlowError::excluded_by_fapi2(
                 "the FAPI 2.0 Security Profile excludes logins that other sites start: remove \
@@ -233,34 +253,34 @@ impl Settings {
     }
 
     pub(super) fn login_url(&self, return_to: Option<&str>) -> String {
-        let path = &self.paths.login;
-        match return_to {
-            Some(target) => format!("{path}?{RETURN_TO}={}", encode_component(target)),
-            None => path.clone(),
-        }
+        with_target(&self.paths.login, return_to)
     }
 
     /// Like [`login_url_of`](Self::login_url_of). The return target is that of the request, or else `computed`.
     pub(super) fn sealed_login_url(
         &self,
+        provider: Option<&str>,
         mut sealed: SealedRequest,
         computed: Option<&str>,
     ) -> Result<String, RandomError> {
         let explicit = sealed.request.return_to.take();
         let explicit = explicit.as_deref().and_then(|path| self.return_to(path));
-        self.login_url_of(&sealed, explicit.or(computed))
+        self.login_url_of(provider, &sealed, explicit.or(computed))
     }
 
-    /// Returns the URL of a login with the parameters in a sealed request. A return target with which it does not fit
+    /// Returns the URL of a login at this provider, or at the one that the user chooses, with the parameters in a sealed
+    /// request. A return target with which it does not fit
     /// into the default buffers of proxies is left out.
     pub(super) fn login_url_of(
         &self,
+        provider: Option<&str>,
         request: &SealedRequest,
         return_to: Option<&str>,
     ) -> Result<String, RandomError> {
         let now = self.manager.time().wall();
         let sealed = request.seal(&self.cookies, now)?;
-        let url = format!("{}?{LOGIN_REQUEST}={sealed}", self.paths.login);
+        let path = provider.map_or(&*self.paths.login, |name| self.paths.login_of(name));
+        let url = format!("{path}?{LOGIN_REQUEST}={sealed}");
         let Some(target) = return_to else {
             return Ok(url);
         };
@@ -270,6 +290,28 @@ impl Settings {
             return Ok(url);
         }
         Ok(with_target)
+    }
+}
+
+/// Returns the URL with the parameters of a request, as they were sent.
+pub(super) fn with_query(path: &str, query: Option<&str>) -> String {
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
+}
+
+/// Returns the URL of a login that continues at `return_to`.
+pub(super) fn with_target(path: &str, return_to: Option<&str>) -> String {
+    match return_to {
+        Some(target) => format!("{path}?{RETURN_TO}={}", encode_component(target)),
+        None => path.to_owned(),
+    }
+}
+
+impl fmt::Debug for ChooserPageRenderer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChooserPageRenderer(..)")
     }
 }
 

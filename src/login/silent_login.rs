@@ -118,7 +118,8 @@ impl LoginContext {
             session: None,
             page: None,
         };
-        let login_url = settings.login_url_of(&request, None).ok()?;
+        let provider = &settings.manager.providers().first().name;
+        let login_url = settings.login_url_of(Some(provider), &request, None).ok()?;
         let mut response = response::redirect(&login_url);
         let mark = settings.prevent_silent_login(CookieLifetime::Of(PAUSE));
         response::add_cookies(response.headers_mut(), mark);
@@ -143,7 +144,8 @@ impl Settings {
     /// Returns whether the user followed a link in a page of the login route.
     fn comes_from_login_route(&self, headers: &HeaderMap) -> bool {
         let path = self.referring_path(headers);
-        path.is_some_and(|path| path.split('?').next() == Some(&self.paths.login))
+        let path = path.and_then(|path| path.split('?').next());
+        path.is_some_and(|path| self.paths.starts_logins(path))
     }
 }
 

@@ -115,7 +115,7 @@ impl LoginLayer {
             session: from.session.filter(|_| is_bound),
             ..SealedRequest::default()
         };
-        match settings.sealed_login_url(sealed, computed) {
+        match settings.sealed_login_url(None, sealed, computed) {
             Ok(login_url) => settings.require_login(kind, headers, &login_url, &SIGNED_OUT),
             Err(error) => settings.reject(headers, &LoginRefusal::from(error), None),
         }

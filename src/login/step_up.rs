@@ -133,8 +133,9 @@ impl LoginContext {
             return settings.reject(headers, &refusal, None);
         }
         // The requirement of every login still counts.
-        request.max_age = settings.flow().max_age_of(request.max_age);
-        request.acr_values = match settings.flow().acr_values_of(request.acr_values) {
+        let flow = session.flow().unwrap_or_else(|_| settings.flow());
+        request.max_age = flow.max_age_of(request.max_age);
+        request.acr_values = match flow.acr_values_of(request.acr_values) {
             Ok(acr_values) => acr_values,
             Err(configured) => {
                 let refusal = WEAK_AUTHENTICATION.because(format!(
@@ -152,7 +153,7 @@ impl LoginContext {
             session: Some(*session.id()),
             page,
         };
-        match settings.sealed_login_url(sealed, computed) {
+        match settings.sealed_login_url(Some(session.provider()), sealed, computed) {
             Ok(login_url) => {
                 if kind == RequestKind::Navigation {
                     events::step_up_started(session.id(), &reason);

@@ -14,7 +14,8 @@ use super::response::{self, LayerResponse};
 use super::settings::Settings;
 use crate::protocol::form::{encode_component, parse};
 use crate::protocol::return_to::MAX_RETURN_TO;
-use crate::protocol::sanitize::log_safe;
+use crate::protocol::sanitize::{listed, log_safe};
+use crate::session::ProviderEntry;
 
 impl LoginLayer {
     /// Accepts logins that another party starts, such as a portal of the authorization server
@@ -25,7 +26,7 @@ impl LoginLayer {
     ///
     /// | parameter | meaning |
     /// | --- | --- |
-    /// | `iss` | must be the issuer of this layer, byte for byte; otherwise the response is 400. Without it, a GET is a link of the application, and a POST is rejected with 400 |
+    /// | `iss` | must be the issuer of a provider of this layer, byte for byte; users sign in at the first one that has it; otherwise the response is 400. Without it, a GET is a link of the application, and a POST is rejected with 400 |
     /// | `login_hint` | is forwarded to the authorization server |
     /// | `target_link_uri` | the return target: a URL of this origin or a path of it. Anything else is logged and replaced by [the default](Self::with_default_return_to) |
     ///
@@ -51,6 +52,7 @@ impl Settings {
     /// pending logins of the browser, and would take the place of one of them.
     pub(super) async fn receive_third_party_form<B: Body>(
         &self,
+        provider: Option<&ProviderEntry>,
         headers: &HeaderMap,
         body: B,
     ) -> Result<LayerResponse, LoginRefusal> {
@@ -65,11 +67,12 @@ impl Settings {
             refusal.because(error.describe(headers))
         })?;
         let pairs = parse(&text).map_err(|error| MALFORMED.because(error.to_string()))?;
-        if !self.is_third_party_login(&pairs)? {
+        let Some(provider) = self.third_party_provider(&pairs, provider)? else {
             return Err(MALFORMED.because("the form has no `iss`"));
-        }
-        let issuer = encode_component(self.flow().server().issuer());
-        let mut location = format!("{}?{ISS}={issuer}", self.paths.login);
+        };
+        let issuer = encode_component(provider.flow.server().issuer());
+        let path = self.paths.login_of(&provider.name);
+        let mut location = format!("{path}?{ISS}={issuer}");
         let hints = pairs.iter().filter(|(name, _)| name == LOGIN_HINT);
         let hints = hints.map(|(name, hint)| (name.as_str(), hint.as_str()));
         let target = self.third_party_target(&pairs);
@@ -85,23 +88,30 @@ impl Settings {
         Ok(response::redirect_to_server(&location))
     }
 
-    /// Returns whether another party starts the login: the request names an issuer, which must be that of this layer.
-    pub(super) fn is_third_party_login(
-        &self,
+    /// Returns the provider of a login that another party starts: the request names its issuer. `provider` is the one that
+    /// the path names.
+    pub(super) fn third_party_provider<'a>(
+        &'a self,
         pairs: &[(String, String)],
-    ) -> Result<bool, LoginRefusal> {
+        provider: Option<&'a ProviderEntry>,
+    ) -> Result<Option<&'a ProviderEntry>, LoginRefusal> {
         if !self.third_party_login || !pairs.iter().any(|(name, _)| name == ISS) {
-            return Ok(false);
+            return Ok(None);
         }
-        let expected = self.flow().server().issuer();
-        match single(pairs, ISS) {
-            None => Err(MALFORMED.because("`iss` is repeated")),
-            Some(issuer) if issuer == expected => Ok(true),
-            Some(other) => Err(OTHER_ISSUER.because(format!(
-                "`iss` is {}, expected the issuer of this layer, {expected}, byte for byte",
-                log_safe(other)
-            ))),
-        }
+        let Some(issuer) = single(pairs, ISS) else {
+            return Err(MALFORMED.because("`iss` is repeated"));
+        };
+        let accepts = |one: &&ProviderEntry| provider.is_none_or(|named| named.name == one.name);
+        let mut providers = self.manager.providers().all().filter(accepts);
+        let found = providers.find(|one| one.flow.server().issuer() == issuer);
+        found.map(Some).ok_or_else(|| {
+            let providers = self.manager.providers().all().filter(accepts);
+            let expected = listed(providers.map(|one| one.flow.server().issuer()));
+            OTHER_ISSUER.because(format!(
+                "`iss` is {}, expected the issuer of a provider of this layer, {expected}, byte for byte",
+                log_safe(issuer)
+            ))
+        })
     }
 
     /// Returns the return target of a login that another party starts, as a path of this origin.

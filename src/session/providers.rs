@@ -13,6 +13,15 @@ pub(crate) struct ProviderEntry {
     pub(crate) flow: Arc<Flow>,
 }
 
+impl ProviderEntry {
+    /// Returns whether the authorization server of one could replay the assertions of the client of the other.
+    pub(crate) fn may_replay_assertions_of(&self, other: &Self) -> bool {
+        let (flow, other) = (&self.flow, &other.flow);
+        flow.server().issuer() != other.server().issuer()
+            && (flow.client()).may_send_endpoint_audience_beside(other.client())
+    }
+}
+
 /// The providers of a layer, at least one. The identity of the layer is that of the first one.
 #[derive(Clone, Debug)]
 pub(crate) struct Providers {
@@ -47,6 +56,14 @@ impl Providers {
 
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut ProviderEntry> {
         std::iter::once(&mut self.first).chain(&mut self.further)
+    }
+
+    pub(crate) fn are_several(&self) -> bool {
+        !self.further.is_empty()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&ProviderEntry> {
+        self.all().nth(index)
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&ProviderEntry> {

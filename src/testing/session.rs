@@ -55,6 +55,7 @@ pub struct TestSession {
     access_token: AccessToken,
     access_token_lifetime: Duration,
     refresh_token: Option<RefreshToken>,
+    provider: Option<String>,
 }
 
 impl TestSession {
@@ -70,7 +71,14 @@ impl TestSession {
             access_token: AccessToken::new("test-access-token"),
             access_token_lifetime: Duration::from_secs(300),
             refresh_token: None,
+            provider: None,
         }
+    }
+
+    /// Sets the [provider](crate::Provider) that the user signed in at. Default: the one that the layer was created with.
+    pub fn with_provider(mut self, name: &str) -> Self {
+        self.provider = Some(name.to_owned());
+        self
     }
 
     /// Sets a claim of the ID token, for example `sid`, `email`, `acr` or `groups`. The required claims
@@ -160,8 +168,14 @@ impl TestSession {
 
     async fn begin(&self, login: &LoginLayer) -> LoadedSession {
         let manager = login.manager();
-        let provider = manager.providers().first();
-        let flow = &provider.flow;
+        let providers = manager.providers();
+        let provider = match &self.provider {
+            None => Some(providers.first()),
+            Some(name) => providers.named(name),
+        };
+        let Some(flow) = provider.map(|provider| &provider.flow) else {
+            panic!("the layer has no provider {:?}", self.provider)
+        };
         let now = manager.time().wall();
         let mut claims = self.claims.clone();
         for (name, value) in [

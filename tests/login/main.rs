@@ -35,6 +35,7 @@ mod members;
 mod paths;
 mod presets;
 mod principal;
+mod providers;
 mod raw_wire;
 mod redemption_cache;
 mod relay;

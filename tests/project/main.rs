@@ -15,6 +15,7 @@ mod support;
 
 mod circles;
 mod configuration;
+mod fuzz_seeds;
 mod golden;
 mod house;
 mod language;

@@ -2,11 +2,13 @@
 
 mod identity;
 mod of_layer;
+mod paths;
 mod presets;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub(super) use self::paths::ProviderPaths;
 use crate::config_error::ConfigError;
 use crate::flow::Flow;
 use crate::issuer::{AuthorizationServer, Client};

@@ -6,7 +6,8 @@ use super::{Provider, checked_name, invalid_name};
 use crate::config_error::ConfigError;
 use crate::flow::Flow;
 use crate::login::LoginLayer;
-use crate::session::ProviderEntry;
+use crate::login::settings::with_target;
+use crate::session::{ProviderEntry, Providers};
 
 impl LoginLayer {
     /// Adds a provider: users choose where to sign in.
@@ -39,23 +40,20 @@ impl LoginLayer {
             .flow
             .beside(&providers.first().flow, &provider.name)?;
         flow.check_fapi2()?;
-        for other in providers.all() {
-            if flow.server().issuer() != other.flow.server().issuer()
-                && (flow.client()).may_send_endpoint_audience_beside(other.flow.client())
-            {
-                return Err(invalid_name(&provider.name, ENDPOINT_AUDIENCE));
-            }
-            if other.flow.is_fapi2() && !flow.is_fapi2() {
-                return Err(invalid_name(&provider.name, NOT_FAPI2));
-            }
-        }
         let entry = ProviderEntry {
             name: provider.name,
             display_name,
             flow: Arc::new(flow),
         };
-        let login =
-            self.with_session_manager(|manager| manager.with_providers(|all| all.add(entry)));
+        for other in providers.all() {
+            if entry.may_replay_assertions_of(other) {
+                return Err(invalid_name(&entry.name, ENDPOINT_AUDIENCE));
+            }
+            if other.flow.is_fapi2() && !entry.flow.is_fapi2() {
+                return Err(invalid_name(&entry.name, NOT_FAPI2));
+            }
+        }
+        let login = self.with_providers(|all| all.add(entry))?;
         login.settings.check_client_metadata()?;
         Ok(login)
     }
@@ -73,12 +71,33 @@ impl LoginLayer {
             let reason = "another provider of the layer has this name";
             return Err(invalid_name(&name, reason));
         }
-        Ok(self.with_session_manager(|manager| {
-            manager.with_providers(|all| {
-                let first = all.first_mut();
-                (first.name, first.display_name) = (name, display_name.into());
-            })
-        }))
+        self.with_providers(|all| {
+            let first = all.first_mut();
+            (first.name, first.display_name) = (name, display_name.into());
+        })
+    }
+
+    /// Returns the URL for a link that signs users in at this provider and then sends them to `return_to`, as
+    /// [`login_url`](Self::login_url) does. `None` if the layer has no provider with this name.
+    pub fn login_url_at(&self, provider: &str, return_to: &str) -> Option<String> {
+        let settings = &self.settings;
+        let provider = settings.manager.providers().named(provider)?;
+        let path = settings.paths.login_of(&provider.name);
+        Some(with_target(path, settings.return_to(return_to)))
+    }
+
+    /// Returns the redirect URI of this provider, to register with its authorization server. `None` if the layer has no
+    /// provider with this name.
+    pub fn redirect_uri_of(&self, provider: &str) -> Option<&str> {
+        let provider = self.settings.manager.providers().named(provider)?;
+        Some(provider.flow.redirect_uri().as_str())
+    }
+
+    fn with_providers(self, change: impl FnOnce(&mut Providers)) -> Result<Self, ConfigError> {
+        let login = self.with_session_manager(|manager| manager.with_providers(change));
+        let paths = login.settings.paths.clone();
+        let paths = paths.with_providers(login.settings.manager.providers());
+        login.with_paths(|settings| settings.paths = paths)
     }
 
     /// Changes the flow of the provider that the layer was created with.
@@ -89,7 +108,16 @@ impl LoginLayer {
         let flow = change(Flow::clone(self.settings.flow()))?;
         // Another setting may have to comply with the profile, too.
         flow.check_fapi2()?;
-        Ok(self.map_flow(|_| flow))
+        let is_fapi2 = flow.is_fapi2();
+        let login = self.map_flow(|_| flow);
+        let other = {
+            let mut providers = login.settings.manager.providers().all();
+            providers.find(|other| is_fapi2 && !other.flow.is_fapi2())
+        };
+        match other {
+            Some(other) => Err(invalid_name(&other.name, NOT_FAPI2)),
+            None => Ok(login),
+        }
     }
 
     /// Like [`with_flow`](Self::with_flow), for settings that are possible with every other one.

@@ -15,12 +15,14 @@ use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::clock::within;
+use crate::flow::Flow;
 use crate::login::events;
 use crate::login::form::{read_form, single};
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::session::EndSessionError;
-use crate::token::logout_token::{self, LogoutTokenError};
+use crate::token::VerifyErrorKind;
+use crate::token::logout_token::{self, LogoutToken, LogoutTokenError};
 
 pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
     if parts.method != Method::POST {
@@ -35,16 +37,8 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     let Some(token) = single(&form, "logout_token") else {
         return reject("logout_token_missing", NO_TOKEN);
     };
-    let flow = Arc::clone(settings.flow());
-    let token = match logout_token::verify(
-        flow.server(),
-        token,
-        flow.client().id(),
-        flow.id_tokens(),
-    )
-    .await
-    {
-        Ok(token) => token,
+    let (flow, token) = match verify(settings, token).await {
+        Ok(verified) => verified,
         Err(LogoutTokenError::Unavailable(error)) if error.is_configuration_error() => {
             events::logout_token_rejected("keys_configuration");
             let value = json!({ "error": "server_error" });
@@ -71,6 +65,32 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
             unavailable("session_store_unavailable", RETRY_AFTER)
         }
     }
+}
+
+/// Verifies a logout token with the keys of the provider that it names, and returns the flow of that provider.
+///
+/// Several clients of one authorization server differ in the audience, which is checked after the signature.
+async fn verify(
+    settings: &Settings,
+    token: &str,
+) -> Result<(Arc<Flow>, LogoutToken), LogoutTokenError> {
+    let issuer = logout_token::claimed_issuer(token);
+    let mut flows: Vec<_> = settings.manager.providers().all().collect();
+    if flows.len() > 1 {
+        flows.retain(|one| Some(one.flow.server().issuer()) == issuer.as_deref());
+    }
+    let mut outcome = Err(LogoutTokenError::Token(VerifyErrorKind::Issuer));
+    for provider in flows {
+        let flow = &provider.flow;
+        let (client_id, rules) = (flow.client().id(), flow.id_tokens());
+        let verified = logout_token::verify(flow.server(), token, client_id, rules).await;
+        let is_for_other_client = matches!(verified, Err(LogoutTokenError::Audience));
+        outcome = verified.map(|token| (Arc::clone(flow), token));
+        if !is_for_other_client {
+            break;
+        }
+    }
+    outcome
 }
 
 /// §2.8: 400 with a description.

@@ -8,6 +8,7 @@
 
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
+use url::Url;
 
 use crate::login::events;
 use crate::login::form::single;
@@ -107,15 +108,20 @@ async fn end(
         .collect())
 }
 
-/// Returns an empty page that only the authorization server may embed (§2). It does not reveal
+/// Returns an empty page that only the authorization servers may embed (§2). It does not reveal
 /// whether a session ended.
 fn page(settings: &Settings, status: StatusCode) -> LayerResponse {
-    let issuer = settings.flow().server().issuer();
-    let origin = url::Url::parse(issuer).map(|url| url.origin().ascii_serialization());
-    let policy = format!(
-        "default-src 'none'; frame-ancestors {}",
-        origin.as_deref().unwrap_or("'none'")
-    );
+    let providers = settings.manager.providers().all();
+    let issuers = providers.filter_map(|one| Url::parse(one.flow.server().issuer()).ok());
+    let mut origins: Vec<_> = issuers
+        .map(|issuer| issuer.origin().ascii_serialization())
+        .collect();
+    origins.dedup();
+    let ancestors = match origins.is_empty() {
+        true => "'none'".to_owned(),
+        false => origins.join(" "),
+    };
+    let policy = format!("default-src 'none'; frame-ancestors {ancestors}");
     let mut response = response::html(status, PAGE.to_owned(), &policy);
     response::allow_embedding(response.headers_mut());
     response

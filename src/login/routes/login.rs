@@ -20,20 +20,35 @@ use crate::login::settings::Settings;
 use crate::login::transactions::LoginCookies;
 use crate::login::{events, transactions};
 use crate::record::SessionRef;
+use crate::session::ProviderEntry;
 
-pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
+/// Handles the login route of `provider`, or that of the layer.
+pub(super) async fn handle<B: Body>(
+    settings: &Settings,
+    provider: Option<&ProviderEntry>,
+    parts: &Parts,
+    body: B,
+) -> LayerResponse {
     let headers = &parts.headers;
     let kind = navigation::request_kind(&parts.method, headers, &settings.origin);
     if settings.third_party_login && kind == RequestKind::Form {
-        let received = settings.receive_third_party_form(headers, body).await;
+        let received = settings
+            .receive_third_party_form(provider, headers, body)
+            .await;
         let mut response =
             received.unwrap_or_else(|refusal| settings.reject_login(headers, &refusal, None));
         response::close_after_rejected_form(&mut response, parts);
         return response;
     }
-    let asked = match AskedLogin::read(settings, headers, parts.uri.query().unwrap_or_default()) {
+    let query = parts.uri.query().unwrap_or_default();
+    let asked = match AskedLogin::read(settings, provider, headers, query) {
         Ok(asked) => asked,
         Err(refusal) => return settings.reject_login(headers, &refusal, None),
+    };
+    let Some(provider) = asked.provider else {
+        let choice = settings.choose_provider(kind, parts);
+        return choice
+            .unwrap_or_else(|| settings.login_required(kind, headers, asked.target.as_deref()));
     };
     // Only a navigation starts a login; no other request gets a transaction cookie.
     if kind != RequestKind::Navigation {
@@ -41,10 +56,10 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     }
     let jar = Jar::read(headers, &settings.cookies);
     if asked.request.purpose == LoginPurpose::Optional {
-        return start_silently(settings, parts, &jar, asked).await;
+        return start_silently(settings, provider, parts, &jar, asked).await;
     }
     let target = asked.target.clone();
-    match start(settings, parts, &jar, asked).await {
+    match start(settings, provider, parts, &jar, asked).await {
         Ok(response) => response,
         Err(refusal) => settings.reject_login(headers, &refusal, target.as_deref()),
     }
@@ -53,9 +68,10 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
 /// Starts a silent login. Whatever prevents it, the user continues at the page, which is open to all.
 async fn start_silently(
     settings: &Settings,
+    provider: &ProviderEntry,
     parts: &Parts,
     jar: &Jar<'_>,
-    mut asked: AskedLogin,
+    mut asked: AskedLogin<'_>,
 ) -> LayerResponse {
     let headers = &parts.headers;
     let target = asked.target.clone();
@@ -69,7 +85,7 @@ async fn start_silently(
     if !jar.has(NO_SILENT_LOGIN) {
         return continue_without_mark(settings, headers, target).await;
     }
-    let started = start(settings, parts, jar, asked);
+    let started = start(settings, provider, parts, jar, asked);
     let started = within(&**settings.flow().clock(), SILENT_TIMEOUT, started).await;
     match started.unwrap_or(Err(TOO_SLOW.because(SLOW))) {
         Ok(response) => response,
@@ -98,16 +114,17 @@ async fn continue_without_mark(
 
 async fn start(
     settings: &Settings,
+    provider: &ProviderEntry,
     parts: &Parts,
     jar: &Jar<'_>,
-    asked: AskedLogin,
+    asked: AskedLogin<'_>,
 ) -> Result<LayerResponse, LoginRefusal> {
     let headers = &parts.headers;
     let AskedLogin {
         mut request,
         target,
         session,
-        expired: _,
+        ..
     } = asked;
     let (by_person, target) = (request.by_person, target.as_deref());
     // A Strict cookie is sent with this request, but not with the callback.
@@ -125,7 +142,7 @@ async fn start(
     let checked = settings.check();
     checked.map_err(|error| LoginRefusal::from(&error))?;
     if request.purpose == LoginPurpose::SignIn && !settings.may_start_login(headers) {
-        return Ok(settings.confirm_login(parts.uri.query()));
+        return Ok(settings.confirm_login(&provider.name, parts.uri.query()));
     }
     let time = settings.manager.time();
     let limit = settings.flow().login_time_limit();
@@ -138,7 +155,7 @@ async fn start(
         is_optional: request.purpose == LoginPurpose::Optional,
     };
     let state = login.seal(&settings.cookies)?;
-    let started = settings.flow().start(&state, request).await;
+    let started = provider.flow.start(&state, request).await;
     let started = started.map_err(|error| {
         let mut refusal = LoginRefusal::from(&error);
         if error.kind() == FlowErrorKind::Request {
@@ -153,7 +170,7 @@ async fn start(
         location: &started.location,
     };
     let set_cookies = transactions::set_cookies(&settings.cookies, jar, &started, limit)?;
-    events::login_started(by_person, chosen.evicts);
+    events::login_started(&provider.name, by_person, chosen.evicts);
     let mut response = response::redirect_to_server(started.location);
     response::add_cookies(response.headers_mut(), set_cookies);
     Ok(response)

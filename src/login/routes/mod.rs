@@ -13,12 +13,14 @@ pub(super) use end_session::return_from_server;
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::request::Parts;
 use http_body::Body;
 
 use super::client_metadata::{self, client_metadata_json, key_set_json};
+use super::refusal::LoginRefusal;
 use super::response::LayerResponse;
-use super::route_paths::Route;
+use super::route::Route;
 use super::settings::Settings;
 
 pub(super) async fn handle<B: Body>(
@@ -27,12 +29,18 @@ pub(super) async fn handle<B: Body>(
     parts: Parts,
     body: B,
 ) -> LayerResponse {
+    let providers = settings.manager.providers();
     match route {
-        Route::Login => login::handle(&settings, &parts, body).await,
-        Route::Callback => {
-            let provider = settings.manager.providers().first();
-            callback::handle(&settings, provider, &parts, body).await
-        }
+        Route::Login(None) => login::handle(&settings, None, &parts, body).await,
+        Route::Login(Some(index)) => match providers.get(index) {
+            Some(provider) => login::handle(&settings, Some(provider), &parts, body).await,
+            None => unknown_provider(&settings, &parts),
+        },
+        Route::Callback(index) => match providers.get(index) {
+            Some(provider) => callback::handle(&settings, provider, &parts, body).await,
+            None => unknown_provider(&settings, &parts),
+        },
+        Route::UnknownProvider => unknown_provider(&settings, &parts),
         Route::Logout => logout::handle(&settings, &parts, body).await,
         Route::Session => session::handle(&settings, &parts).await,
         Route::BackchannelLogout => backchannel_logout::handle(&settings, &parts, body).await,
@@ -41,3 +49,17 @@ pub(super) async fn handle<B: Body>(
         Route::Jwks => client_metadata::respond(&settings, &parts, key_set_json),
     }
 }
+
+/// Rejects a login or a callback at a provider that the layer does not have, such as one that was removed.
+fn unknown_provider(settings: &Settings, parts: &Parts) -> LayerResponse {
+    settings.reject_login(&parts.headers, &UNKNOWN_PROVIDER, None)
+}
+
+const UNKNOWN_PROVIDER: LoginRefusal = {
+    let mut refusal = LoginRefusal::stale(
+        "provider_unknown",
+        "The link that brought you here is for a sign-in service that is not offered. Please sign in again.",
+    );
+    refusal.status = StatusCode::NOT_FOUND;
+    refusal
+};

@@ -65,6 +65,11 @@ pub(crate) enum LogoutTokenError {
     NoSubject,
 }
 
+/// Returns the issuer of a logout token, which is **not verified**: it only selects the server whose keys verify it.
+pub(crate) fn claimed_issuer(token: &str) -> Option<Box<str>> {
+    super::issuers::claimed_issuer(token).ok()
+}
+
 /// Validates a logout token of this server for this client. Replay is not checked.
 pub(crate) async fn verify(
     server: &AuthorizationServer,
