@@ -1,14 +1,14 @@
-//! An authorization server, an application with login, and an API that the application calls with the
-//! user's access token, all in one process.
+//! Two authorization servers, an application where users of both sign in, and an API that the application calls with
+//! the user's access token, all in one process.
 //!
 //! ```sh
 //! cargo run --example quickstart
 //! ```
 //!
-//! Open <http://127.0.0.1:3000> and sign in as `alice` / `wonderland` or `bob` / `builder`. `/flow` shows
-//! the requests of your sign-in, step by step. Access tokens are valid for two minutes: the account page
-//! shows the refresh, and after sign-out the home page shows the revoked tokens. Other clients call the
-//! API directly:
+//! Open <http://127.0.0.1:3000> and sign in with Notes ID as `alice` / `wonderland` or `bob` / `builder`, or with
+//! Partner Inc. as `carol` / `keys`. `/flow` shows the requests of your sign-in, step by step. Access tokens are valid for
+//! two minutes: the account page shows the refresh, and after sign-out the home page shows the revoked tokens. Other
+//! clients call the API directly:
 //!
 //! ```sh
 //! curl -i http://127.0.0.1:3000/api/notes
@@ -21,8 +21,9 @@
 //! # {"notes":["Buy milk","Read RFC 6749","Call Bob"],"of":"cli"}
 //! ```
 //!
-//! For other ports, set `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100`; behind a proxy, set `APP_URL` to the
-//! public origin. In your application, remove `demo_server` and use the issuer URL of your authorization server.
+//! For other ports, set `ISSUER_ADDR=127.0.0.1:9100 PARTNER_ADDR=127.0.0.1:9101 APP_ADDR=127.0.0.1:3100`; behind a proxy,
+//! set `APP_URL` to the public origin. In your application, remove `demo_servers` and use the issuer URL of your
+//! authorization server; with one of them, there is nothing to choose, and no `add_provider`.
 #![allow(clippy::print_stdout)]
 
 #[path = "quickstart/flow_page.rs"]
@@ -45,9 +46,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use tower_oauth::testing::{GrantType, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::token::Verifier;
 use tower_oauth::{
-    AuthorizationServer, BearerLayer, Client, ConfigError, CookieKey, LoginLayer, ScopeLayer,
-    Session, VerifiedToken,
+    AuthorizationServer, BearerLayer, Client, ConfigError, CookieKey, JwtVerifier, LoginLayer,
+    Provider, ScopeLayer, Session, VerifiedToken,
 };
 
 /// The audience (`aud`) of this API: an identifier, which need not be its address.
@@ -57,7 +59,7 @@ const API: &str = "https://notes.example";
 #[derive(Clone)]
 struct App {
     url: String,
-    issuer: TestServer,
+    servers: [TestServer; 2],
     notes: Arc<Mutex<Vec<String>>>,
     recorder: flow_page::Recorder,
     http: reqwest::Client,
@@ -65,37 +67,52 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let issuer_addr = env::var("ISSUER_ADDR").unwrap_or_else(|_| "127.0.0.1:9000".to_owned());
-    let app_addr = env::var("APP_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let issuer_url = format!("http://{issuer_addr}");
+    let address = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
+    let issuer_addr = address("ISSUER_ADDR", "127.0.0.1:9000");
+    let partner_addr = address("PARTNER_ADDR", "127.0.0.1:9001");
+    let app_addr = address("APP_ADDR", "127.0.0.1:3000");
     let app_url = env::var("APP_URL").unwrap_or_else(|_| format!("http://{app_addr}"));
 
-    let issuer = demo_server(&issuer_url, &app_url)?;
-    let _handle = issuer.listen(&issuer_addr).await?;
+    let [notes_id, partner] = demo_servers(&issuer_addr, &partner_addr, &app_url)?;
+    let _notes_id = notes_id.listen(&issuer_addr).await?;
+    let _partner = partner.listen(&partner_addr).await?;
     let listener = tokio::net::TcpListener::bind(&app_addr).await?;
-    println!("application:           {app_url}   (alice / wonderland, bob / builder)");
-    println!("authorization server:  {issuer_url}");
-    axum::serve(listener, application(&issuer_url, &app_url, issuer)?).await?;
+    println!("application:  {app_url}");
+    println!("Notes ID:     http://{issuer_addr}   (alice / wonderland, bob / builder)");
+    println!("Partner Inc.: http://{partner_addr}   (carol / keys)");
+    axum::serve(listener, application(&app_url, [notes_id, partner])?).await?;
     Ok(())
 }
 
-fn application(issuer_url: &str, app_url: &str, issuer: TestServer) -> Result<Router, ConfigError> {
-    let server = AuthorizationServer::new(issuer_url)?;
+fn application(app_url: &str, servers: [TestServer; 2]) -> Result<Router, ConfigError> {
+    let notes_id = AuthorizationServer::new(servers[0].issuer())?;
+    let partner = AuthorizationServer::new(servers[1].issuer())?;
 
-    // The API: requires a token of this issuer for this audience, and a scope for each method.
+    // The API: requires a token of one of these issuers for this audience, and a scope for each method.
+    let issuers = Verifier::issuers([
+        JwtVerifier::new(&notes_id, API)?,
+        JwtVerifier::new(&partner, API)?,
+    ])?;
     let read = get(list_notes).layer(ScopeLayer::all("notes:read")?);
     let write = post(add_note).layer(ScopeLayer::all("notes:write")?);
     let api = Router::new()
         .route("/api/notes", read.merge(write))
-        .route_layer(BearerLayer::jwt(&server, API)?.with_realm("notes")?);
+        .route_layer(BearerLayer::new(issuers).with_realm("notes")?);
 
     // The pages: the authorization code flow. A generated key ends all sessions at a restart; in
     // production, load it from the environment: `CookieKey::from_env("COOKIE_KEY")?`.
     let client = Client::confidential("notes-app", "notes-app-secret");
     let redirect_uri = format!("{app_url}/auth/callback");
-    let login = LoginLayer::new(&server, client, &redirect_uri, CookieKey::generate()?)?
+    let login = LoginLayer::new(&notes_id, client, &redirect_uri, CookieKey::generate()?)?
+        .with_provider_name("notes", "Notes ID")?
         .with_scopes("openid profile notes:read")?
         .with_post_logout_redirect_uri(&format!("{app_url}/auth/logout"))?;
+    // Users choose where to sign in. The redirect URI of the second provider ends with its name.
+    let client = Client::confidential("notes-app", "partner-secret");
+    let partner = Provider::new("partner", &partner, client)?
+        .with_display_name("Partner Inc.")
+        .with_scopes("openid profile notes:read")?;
+    let login = login.add_provider(partner)?;
     let pages = Router::new()
         .route("/account", get(account).post(call_api))
         .route("/flow", get(flow))
@@ -104,7 +121,7 @@ fn application(issuer_url: &str, app_url: &str, issuer: TestServer) -> Result<Ro
 
     let app = App {
         url: app_url.to_owned(),
-        issuer,
+        servers,
         notes: Arc::new(Mutex::new(vec![
             "Buy milk".to_owned(),
             "Read RFC 6749".to_owned(),
@@ -142,7 +159,7 @@ async fn add_note(State(app): State<App>, token: VerifiedToken, note: String) ->
 }
 
 async fn home(State(app): State<App>, session: Option<Session>) -> Html<String> {
-    let revoked = tokens::last_sign_out(&app.issuer);
+    let revoked: String = app.servers.iter().map(tokens::last_sign_out).collect();
     Html(pages::home(session.as_ref(), &revoked))
 }
 
@@ -207,7 +224,7 @@ async fn call_api(
 }
 
 async fn flow(State(app): State<App>, session: Session) -> Html<String> {
-    let flow = app.recorder.flow_of(&session, &app.issuer);
+    let flow = app.recorder.flow_of(&session, &app.servers);
     Html(pages::page(
         "The flow",
         Some(&session),
@@ -217,29 +234,38 @@ async fn flow(State(app): State<App>, session: Session) -> Html<String> {
 
 /// For the flow page: records the parameters of the callback.
 async fn record_callback(State(app): State<App>, request: Request, next: Next) -> Response {
-    if request.uri().path() == "/auth/callback" {
+    if request.uri().path().starts_with("/auth/callback") {
         app.recorder
             .record_callback(request.uri().query().unwrap_or_default());
     }
     next.run(request).await
 }
 
-/// The authorization server with its clients and users. Not for production.
-fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
-    let browser_client = TestClient::confidential("notes-app", "notes-app-secret")
-        .add_redirect_uri(&format!("{app}/auth/callback"))?
-        .add_post_logout_redirect_uri(&format!("{app}/auth/logout"))?
-        .with_scopes("openid profile notes:read")?
-        .with_audience(API)
-        .with_access_token_lifetime(Duration::from_secs(120));
+/// The authorization servers with their clients and users. Not for production.
+fn demo_servers(issuer: &str, partner: &str, app: &str) -> Result<[TestServer; 2], ConfigError> {
     let program = TestClient::confidential("cli", "cli-secret")
         .with_grant_types([GrantType::ClientCredentials])
         .with_scopes("notes:read notes:write")?
         .with_audience(API);
-    Ok(TestServer::new(issuer)?
+    let browser_client = |secret, callback| {
+        Ok::<_, ConfigError>(
+            TestClient::confidential("notes-app", secret)
+                .add_redirect_uri(&format!("{app}{callback}"))?
+                .add_post_logout_redirect_uri(&format!("{app}/auth/logout"))?
+                .with_scopes("openid profile notes:read")?
+                .with_audience(API)
+                .with_access_token_lifetime(Duration::from_secs(120)),
+        )
+    };
+    let notes_id = TestServer::new(&format!("http://{issuer}"))?
         .with_clock(ManualClock::ticking())
-        .add_client(browser_client)
+        .add_client(browser_client("notes-app-secret", "/auth/callback")?)
         .add_client(program)
         .add_user(TestUser::new("alice", "wonderland").with_claim("name", "Alice Liddell"))
-        .add_user(TestUser::new("bob", "builder").with_claim("name", "Bob Builder")))
+        .add_user(TestUser::new("bob", "builder").with_claim("name", "Bob Builder"));
+    let partner = TestServer::new(&format!("http://{partner}"))?
+        .with_clock(ManualClock::ticking())
+        .add_client(browser_client("partner-secret", "/auth/callback/partner")?)
+        .add_user(TestUser::new("carol", "keys").with_claim("name", "Carol Keys"));
+    Ok([notes_id, partner])
 }

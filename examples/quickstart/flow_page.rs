@@ -1,6 +1,6 @@
 //! The page that shows the requests of a sign-in.
 //!
-//! The test authorization server records its requests, the application records its callbacks, and the
+//! The test authorization servers record their requests, the application records its callbacks, and the
 //! `nonce` of the ID token identifies those of a session.
 
 use std::collections::HashMap;
@@ -90,9 +90,12 @@ impl Recorder {
         recorded.calls.insert(nonce(session), call);
     }
 
-    pub(crate) fn flow_of(&self, session: &Session, issuer: &TestServer) -> Flow {
+    pub(crate) fn flow_of(&self, session: &Session, servers: &[TestServer]) -> Flow {
         let nonce = nonce(session);
-        let requests = issuer.requests();
+        let server = servers
+            .iter()
+            .find(|server| server.issuer() == session.issuer());
+        let requests = server.map(TestServer::requests).unwrap_or_default();
         let find = |endpoint, name: &str, wanted: &str| -> Parameters {
             let matches = |request: &&RecordedRequest| {
                 request.endpoint() == endpoint && request.parameter(name).as_deref() == Some(wanted)

@@ -51,8 +51,9 @@ pub(crate) fn home(session: Option<&Session>, revoked: &str) -> String {
         ),
         None => format!(
             "<h1>Hello, stranger</h1><p>This page is public. Your account page \
-                 requires a session: please sign in as <code>alice</code> with \
-                 <code>wonderland</code>, or as <code>bob</code> with <code>builder</code>.</p>\
+                 requires a session: please sign in with Notes ID as <code>alice</code> with \
+                 <code>wonderland</code> or as <code>bob</code> with <code>builder</code>, or with \
+                 Partner Inc. as <code>carol</code> with <code>keys</code>.</p>\
                  <p><a class=\"button\" href=\"/auth/login?return_to=/account\">Sign in</a></p>{revoked}"
         ),
     };
@@ -67,7 +68,8 @@ pub(crate) fn account(
     token: &str,
 ) -> String {
     let mut body = format!(
-        "<h1>{name}</h1><dl><dt>Subject</dt><dd><code>{subject}</code></dd>\
+        "<h1>{name}</h1><dl><dt>Provider</dt><dd><code>{provider}</code></dd>\
+         <dt>Subject</dt><dd><code>{subject}</code></dd>\
          <dt>Issuer</dt><dd><code>{issuer}</code></dd>\
          <dt>Scopes</dt><dd><code>{scopes}</code></dd></dl>\
          <h2>Your notes</h2><p>Your notes are stored in an API. This application can read them \
@@ -76,6 +78,7 @@ pub(crate) fn account(
          <button name=\"call\" value=\"read\">Read my notes</button>\
          <button name=\"call\" value=\"write\" class=\"quiet\">Add a note</button></form>",
         name = escape(name.unwrap_or_else(|| session.subject())),
+        provider = escape(session.provider()),
         subject = escape(session.subject()),
         issuer = escape(session.issuer()),
         scopes = escape(&session.scopes().to_string()),

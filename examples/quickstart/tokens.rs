@@ -63,7 +63,7 @@ pub(crate) fn section(token: Option<&TokenView>, before: Option<&TokenView>) -> 
     html
 }
 
-/// Renders the revocation requests of the last sign-out (RFC 7009).
+/// Renders the revocation requests of the last sign-out of a user of this server (RFC 7009).
 pub(crate) fn last_sign_out(issuer: &TestServer) -> String {
     let (requests, revoked) = (issuer.requests(), issuer.revoked_tokens());
     let revocations = requests
@@ -92,10 +92,11 @@ pub(crate) fn last_sign_out(issuer: &TestServer) -> String {
     }
     last.reverse();
     format!(
-        "<section id=\"revoked\" class=\"card good\"><h3>The last sign-out</h3>\
+        "<section class=\"card good\"><h3>The last sign-out</h3>\
          <p>The application ended the session and then revoked its tokens at the authorization \
-         server:</p>\
+         server <code>{}</code>:</p>\
          <table class=\"params\">{}</table></section>",
+        escape(issuer.issuer()),
         last.concat(),
     )
 }

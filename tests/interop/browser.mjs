@@ -4,12 +4,14 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { app, decide, issuer, phone, picture, signedIn, signIn, text, visit } from './chromium.mjs';
+import { app, choose, decide, issuer, partner, phone, picture, signedIn, signIn, text, visit } from './chromium.mjs';
 
 visit('sign in, consent, account, flow, API call, refused scope, sign out', {}, async (page) => {
   await page.goto(app);
   await picture(page, '01-home');
   await page.goto(`${app}/account`);
+  await picture(page, '02-choice');
+  await choose(page);
   await picture(page, '02-sign-in');
   await signIn(page, 'alice', 'wrong');
   assert(page.url().startsWith(issuer), 'a wrong password shows the form again');
@@ -52,6 +54,7 @@ visit('sign in, consent, account, flow, API call, refused scope, sign out', {}, 
   assert.match(await text(page), /Hello, stranger/);
   await picture(page, '10-signed-out');
   await page.goto(`${app}/account`);
+  await choose(page);
   assert(page.url().startsWith(issuer), 'signed out: the account page requires a sign-in');
   assert.equal(await page.locator('input[name=password]').count(), 1, 'also at the authorization server');
 });
@@ -64,10 +67,33 @@ visit('denied consent shows an error page with a link to sign in again', {}, asy
   assert.match(await text(page), /access_denied|denied|declined/i);
   await picture(page, '11-denied');
   await page.locator('a[href*="/auth/login"]').first().click();
+  await choose(page);
   await decide(page, 'allow');
   await page.waitForURL((url) => url.href.startsWith(app));
   await page.goto(app);
   assert.match(await text(page), /bob/i);
+});
+
+visit('users of another provider choose it, and sign out there', {}, async (page) => {
+  await page.goto(`${app}/account`);
+  await choose(page, 'Partner Inc.');
+  assert(page.url().startsWith(partner), page.url());
+  await signIn(page, 'carol', 'keys');
+  await decide(page, 'allow');
+  await page.waitForURL(`${app}/account`);
+  assert.match(await text(page), /Carol/);
+  await picture(page, '15-account-of-a-partner');
+  await page.getByRole('button', { name: 'Read my notes' }).click();
+  assert.match(await page.locator('#response').innerText(), /GET \/api\/notes → 200/);
+  await page.goto(`${app}/flow`);
+  assert.match(await text(page), /auth\/callback\/partner/);
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.waitForURL((url) => url.href.startsWith(app));
+  assert.match(await text(page), /Hello, stranger/);
+  await picture(page, '16-signed-out-of-a-partner');
+  await page.goto(`${app}/account`);
+  await choose(page, 'Partner Inc.');
+  assert.equal(await page.locator('input[name=password]').count(), 1, 'also signed out at the provider');
 });
 
 visit('sign in with JavaScript switched off, and out again', { javaScriptEnabled: false }, async (page) => {
@@ -84,6 +110,7 @@ visit('a callback without a login shows an error page', {}, async (page) => {
   assert(page.url().startsWith(`${app}/auth/callback`));
   await picture(page, '12-unknown-callback');
   await page.locator('a[href*="/auth/login"]').first().click();
+  await choose(page);
   assert(page.url().startsWith(issuer), page.url());
 });
 
@@ -105,6 +132,9 @@ visit('the authorization server does not redirect for an unknown client', {}, as
 
 visit('sign-in works at phone width and with the keyboard alone', { viewport: phone }, async (page) => {
   await page.goto(`${app}/account`);
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.waitForURL((url) => url.href.startsWith(issuer));
   await page.focus('input[name=username]');
   await page.keyboard.type('alice');
   await page.keyboard.press('Tab');

@@ -10,8 +10,8 @@ import { basename } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { chromium } from 'playwright-core';
 
-// The origins of the example and of its authorization server.
-export let app, issuer;
+// The origins of the example, of its authorization server, and of another one if the example has two.
+export let app, issuer, partner;
 
 const screenshots = new URL(`screenshots/${basename(process.argv[1], '.mjs')}/`, import.meta.url).pathname;
 const desktop = { width: 1280, height: 800 };
@@ -62,12 +62,13 @@ before(async () => {
 after(() => browser?.close());
 
 beforeEach(async () => {
-  const [ISSUER_ADDR, APP_ADDR, API_ADDR] = [await freeAddress(), await freeAddress(), await freeAddress()];
+  const [ISSUER_ADDR, PARTNER_ADDR] = [await freeAddress(), await freeAddress()];
+  const [APP_ADDR, API_ADDR] = [await freeAddress(), await freeAddress()];
   const address = startProxy ? await freeAddress() : APP_ADDR;
   proxy = startProxy?.(address, APP_ADDR);
-  [issuer, app] = [`http://${ISSUER_ADDR}`, `http://${address}`];
+  [issuer, partner, app] = [`http://${ISSUER_ADDR}`, `http://${PARTNER_ADDR}`, `http://${address}`];
   example = spawn(process.argv[2], {
-    env: { ...process.env, ISSUER_ADDR, APP_ADDR, API_ADDR, APP_URL: app },
+    env: { ...process.env, ISSUER_ADDR, PARTNER_ADDR, APP_ADDR, API_ADDR, APP_URL: app },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   await responds(app);
@@ -130,8 +131,19 @@ export const picture = async (page, name) => {
   await page.setViewportSize(desktop);
 };
 
+// Chooses a provider where the example has several. Without a session there, its sign-in page is next.
+export const choose = async (page, provider = 'Notes ID') => {
+  const choice = page.getByRole('link', { name: `Sign in with ${provider}` });
+  if (!page.url().startsWith(app) || (await choice.count()) === 0) return;
+  const chooser = page.url();
+  await choice.click();
+  await page.waitForURL((url) => url.href !== chooser);
+};
+
 export const signIn = async (page, username, password) => {
-  assert(page.url().startsWith(issuer), `the sign-in page is the authorization server's: ${page.url()}`);
+  await choose(page);
+  const isServer = [issuer, partner].some((origin) => page.url().startsWith(origin));
+  assert(isServer, `the sign-in page is the authorization server's: ${page.url()}`);
   await page.fill('input[name=username]', username);
   await page.fill('input[name=password]', password);
   await page.click('button[type=submit], button:not([type])');

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { app, decide, issuer, picture, signedIn, signIn, text, useProxy, visit } from './chromium.mjs';
+import { app, choose, decide, issuer, picture, signedIn, signIn, text, useProxy, visit } from './chromium.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'nginx-'));
 process.on('exit', () => rmSync(folder, { recursive: true }));
@@ -39,6 +39,7 @@ const openTabs = async (first) => {
   const pages = [first];
   while (pages.length < tabs) pages.push(await first.context().newPage());
   await Promise.all(pages.map((page, number) => page.goto(`${app}/account?tab=${number}`, { timeout: 30_000 })));
+  await Promise.all(pages.map((page) => choose(page)));
   for (const page of pages) assert(page.url().startsWith(issuer), `${page.url()}: ${await text(page)}`);
   return pages;
 };
@@ -63,6 +64,7 @@ visit(`of ${tabs} tabs the one in front signs in after at most one click`, {}, a
   if (!front.url().includes('/account')) {
     await picture(front, '1-started-again');
     await front.locator('a[href*="/auth/login"]').first().click();
+    await choose(front);
     await front.waitForURL((url) => url.href.startsWith(app));
   }
   assert.equal(front.url(), `${app}/account?tab=${tabs - 1}`);

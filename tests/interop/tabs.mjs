@@ -1,6 +1,6 @@
 // Several tabs of one browser, and its back button: node tabs.mjs PATH_OF_THE_QUICKSTART
 import assert from 'node:assert/strict';
-import { app, decide, issuer, picture, signedIn, signIn, text, visit } from './chromium.mjs';
+import { app, choose, decide, issuer, picture, signedIn, signIn, text, visit } from './chromium.mjs';
 
 // Checks pages of the application; pages of the authorization server are not checked.
 const assertNoError = async (page) => {
@@ -14,7 +14,10 @@ visit('two tabs sign in at once, and both return to their page', {}, async (firs
   const second = await first.context().newPage();
   await first.goto(`${app}/account`);
   await second.goto(`${app}/flow`);
-  for (const page of [first, second]) assert(page.url().startsWith(issuer), page.url());
+  for (const page of [first, second]) {
+    await choose(page);
+    assert(page.url().startsWith(issuer), page.url());
+  }
   assert.notEqual(first.url(), second.url(), 'each has its own transaction');
   await signIn(first, 'alice', 'wonderland');
   await decide(first, 'allow');
@@ -32,6 +35,7 @@ visit('two tabs sign in at once, and both return to their page', {}, async (firs
   assert.equal(ours.length, 1, cookies.map(({ name }) => name).join());
   await first.context().clearCookies({ name: ours[0].name });
   await Promise.all([first.goto(`${app}/account`), second.goto(`${app}/flow`)]);
+  await Promise.all([first, second].map((page) => choose(page)));
   assert.deepEqual([first.url(), second.url()], [`${app}/account`, `${app}/flow`]);
   for (const page of [first, second]) {
     await page.goto(app);
@@ -42,6 +46,7 @@ visit('two tabs sign in at once, and both return to their page', {}, async (firs
 visit('a login started before another one can be finished after it', {}, async (first) => {
   const second = await first.context().newPage();
   await first.goto(`${app}/flow`);
+  await choose(first);
   await signedIn(second, 'alice', 'wonderland');
   await signIn(first, 'alice', 'wonderland');
   await first.waitForURL(`${app}/flow`);
@@ -94,6 +99,7 @@ visit('signing out in one tab ends the other', {}, async (first) => {
   assert.doesNotMatch(await text(second), /Buy milk/);
   await picture(second, '2-signed-out-in-the-other-tab');
   await second.goto(`${app}/account`);
+  await choose(second);
   assert(second.url().startsWith(issuer), second.url());
   // A page from the browser's cache does not restore the session.
   await first.goBack();
