@@ -36,6 +36,7 @@ mod paths;
 mod presets;
 mod principal;
 mod providers;
+mod providers_example;
 mod raw_wire;
 mod redemption_cache;
 mod relay;
