@@ -92,11 +92,51 @@
 //! # fn main() {}
 //! ```
 //!
+//! # Test several providers
+//!
+//! Each server has its own users, keys and request log. [`Browser::with_server`] lets one browser sign in at each:
+//!
+//! ```
+//! # #[cfg(feature = "axum")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use tower_oauth::testing::{TestClient, TestServer, TestUser};
+//! use tower_oauth::{Client, CookieKey, LoginLayer, Provider, Session};
+//!
+//! let callback = "https://shop.example.com/auth/callback";
+//! let customers = TestServer::new("https://id.example.test")?
+//!     .add_client(TestClient::confidential("shop", "secret").add_redirect_uri(callback)?)
+//!     .add_user(TestUser::new("alice", "wonderland"));
+//! let callback_of_staff = format!("{callback}/staff");
+//! let staff = TestServer::new("https://staff.example.test")?
+//!     .with_clock(customers.clock())
+//!     .add_client(TestClient::confidential("shop", "secret").add_redirect_uri(&callback_of_staff)?)
+//!     .add_user(TestUser::new("alice", "keys").with_groups(["shop"]));
+//!
+//! let client = Client::confidential("shop", "secret");
+//! let provider = Provider::new("staff", &staff.authorization_server(), client.clone())?;
+//! let login = LoginLayer::new(&customers.authorization_server(), client, callback, CookieKey::generate()?)?
+//!     .add_provider(provider)?;
+//! let account = get(async |session: Session| format!("{} of {}", session.subject(), session.provider()));
+//! let shop = Router::new().route("/", account.layer(login.required())).layer(login);
+//!
+//! let browser = customers.browser().with_server(&staff).with_origin("https://shop.example.com", shop)?;
+//! let page = browser.navigate("https://shop.example.com/").await?;
+//! let page = page.click("Sign in with staff").await?;
+//! let page = page.sign_in("alice", "keys").await?;
+//! assert_eq!(page.text(), "alice of staff");
+//! assert!(customers.requests().is_empty());
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "axum"))]
+//! # fn main() {}
+//! ```
+//!
 //! # Test claims, refresh and logout
 //!
 //! | To test that … | Use … |
 //! | --- | --- |
-//! | users of several authorization servers can sign in | [`Browser::with_server`], one [clock](TestServer::with_clock) for all |
 //! | roles and groups are found in ID and access tokens | [`with_groups`](TestUser::with_groups), [`with_roles`](TestUser::with_roles), [`with_realm_roles`](TestUser::with_realm_roles), [`with_id_token_claim`](TestUser::with_id_token_claim), [`with_access_token_claim`](TestUser::with_access_token_claim) |
 //! | servers that release claims from the userinfo endpoint alone work | [`without_claims_in_id_token`](TestClient::without_claims_in_id_token) |
 //! | an expired access token is refreshed | [`with_access_token_lifetime`](TestClient::with_access_token_lifetime), [`ManualClock::advance`], [`count_grant`](TestServer::count_grant) |

@@ -17,15 +17,7 @@ impl Browser {
     /// [`TestServer::with_clock`] lets several share the clock. Servers of one origin, such as the realms of Keycloak, are
     /// told apart by the paths of their issuers.
     ///
-    /// ```
-    /// use tower_oauth::testing::TestServer;
-    ///
-    /// let customers = TestServer::new("https://id.example.test")?;
-    /// let staff = TestServer::new("https://id.example.test/staff")?.with_clock(customers.clock());
-    /// let browser = customers.browser().with_server(&staff);
-    /// # let _ = browser;
-    /// # Ok::<(), tower_oauth::ConfigError>(())
-    /// ```
+    /// The [module](super#test-several-providers) has an example.
     #[must_use]
     pub fn with_server(self, server: &TestServer) -> Self {
         let issuer = &server.shared.issuer;
