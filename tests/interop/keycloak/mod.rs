@@ -13,6 +13,7 @@ mod introspection;
 mod logins;
 mod logout;
 mod mtls;
+mod providers;
 mod realm;
 mod refresh;
 mod rotation;
