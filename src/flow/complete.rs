@@ -54,7 +54,7 @@ impl Flow {
                 access_token: tokens.access_token,
                 access_token_since: now,
                 access_token_expires_at,
-                refresh_token: tokens.refresh_token,
+                refresh_token: tokens.refresh_token.filter(|_| self.keeps_refresh_tokens),
                 refresh_token_expires_at,
                 id_token,
                 proof_key: self.proof_key(&transaction.secret)?,

@@ -51,6 +51,12 @@ impl<R> Flow<R> {
         self
     }
 
+    /// Leaves out the refresh tokens of logins.
+    pub(crate) fn without_refresh_tokens(mut self) -> Self {
+        self.keeps_refresh_tokens = false;
+        self
+    }
+
     /// Returns the scopes of a token response.
     pub(super) fn granted_scopes(&self, scopes: ScopeSet) -> ScopeSet {
         if !self.has_comma_scopes {

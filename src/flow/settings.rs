@@ -63,6 +63,8 @@ pub(crate) struct Flow<R = RedirectUri> {
     pub(super) identity: Option<SharedIdentitySource>,
     /// Whether the scopes of a token response are separated by commas.
     pub(super) has_comma_scopes: bool,
+    /// Whether refresh tokens are kept and used.
+    pub(super) keeps_refresh_tokens: bool,
     id_tokens: IdTokenSettings,
     random: Random,
 }
@@ -140,6 +142,7 @@ impl Flow<()> {
             fapi2: Fapi2::default(),
             identity: None,
             has_comma_scopes: false,
+            keeps_refresh_tokens: true,
             id_tokens: IdTokenSettings::default(),
             random: Random::system(),
         })
@@ -185,6 +188,7 @@ impl Flow<()> {
             fapi2: self.fapi2,
             identity: self.identity,
             has_comma_scopes: self.has_comma_scopes,
+            keeps_refresh_tokens: self.keeps_refresh_tokens,
             id_tokens: self.id_tokens,
             random: self.random,
         }

@@ -168,6 +168,29 @@ async fn the_secret_is_signed_for_apple_and_renewed_before_its_end() {
     assert_eq!(secrets[2], secrets[3]);
 }
 
+/// https://developer.apple.com/documentation/signinwithapplerestapi/verifying-a-user: "up to once a day".
+#[tokio::test]
+async fn a_refresh_token_of_apple_is_never_sent() {
+    let mut app = apple();
+    let started = app.start().await;
+    answer_with_tokens(&app, &started.nonce);
+    let fields = [("code", "the-code"), ("state", &*started.state)];
+    assert_eq!(post(&mut app, &fields).await.status, 303);
+    assert_eq!(app.me().await["access_token"], true);
+    for _ in 0..2 {
+        // Twice, so that the session does not become idle.
+        app.clock.advance(std::time::Duration::from_secs(1850));
+        assert!(app.is_signed_in().await);
+    }
+    let me = app.me().await;
+    assert_eq!(
+        me["subject"],
+        "001234.5b3a3bdf9c0b4f049c1471cae1cd1d8d.0001"
+    );
+    assert_eq!(me["access_token"], false);
+    assert_eq!(app.provider.count(TOKEN), 1);
+}
+
 #[test]
 fn the_key_is_for_es256_and_has_an_id() {
     let nameless = SigningKey::from_pem(P8).unwrap();

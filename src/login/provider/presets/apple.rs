@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Provider;
 use crate::config_error::ConfigError;
 use crate::crypto::{Algorithm, SigningKey, UnsignedJws};
-use crate::flow::ResponseMode;
+use crate::flow::{Flow, ResponseMode};
 use crate::issuer::{Client, CredentialSource};
 use crate::protocol::ClientSecret;
 use crate::sync::Mutex;
@@ -33,7 +33,9 @@ impl Provider {
     /// - **E-mail address**: the one in the ID token, often of Apple's relay (`is_private_email`).
     /// - **The name** of the user comes once, at their first consent, and is not signed: the browser could have changed it.
     ///   [`NewLogin::unverified_user`](crate::session::NewLogin::unverified_user) returns it, for display only.
-    /// - **Logout**: Apple has no logout endpoint, so users are signed out here only. Their tokens are revoked.
+    /// - **Refresh tokens** are not kept: Apple limits their use to once a day, and its access tokens are for no API. A
+    ///   session has no access token after an hour, and lasts as long as others.
+    /// - **Logout**: Apple has no logout endpoint, so users are signed out here only. The access token is revoked.
     ///
     /// ```
     /// use tower_oauth::{Provider, SigningKey};
@@ -78,7 +80,8 @@ impl Provider {
         let client = Client::confidential_post(services_id, source);
         let apple = Self::discovered("apple", "Apple", ISSUER, client)?;
         let apple = apple.with_scopes("openid name email")?;
-        Ok(apple.with_response_mode(ResponseMode::FormPost))
+        let apple = apple.with_response_mode(ResponseMode::FormPost);
+        Ok(apple.map_flow(Flow::without_refresh_tokens))
     }
 }
 
