@@ -92,6 +92,7 @@ impl LoginLayer {
         let first = ProviderEntry {
             name: provider.name,
             display_name,
+            accepts_uris_below: provider.accepts_uris_below,
             flow: Arc::new(flow),
         };
         let providers = Providers::new(first);

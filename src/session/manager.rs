@@ -87,6 +87,7 @@ impl SessionManager {
         let first = ProviderEntry {
             name: "default".into(),
             display_name: "default".into(),
+            accepts_uris_below: false,
             flow: Arc::new(flow),
         };
         Self::new(Providers::new(first), key)

@@ -10,6 +10,8 @@ use crate::record::{EntryId, SessionRecord};
 pub(crate) struct ProviderEntry {
     pub(crate) name: Arc<str>,
     pub(crate) display_name: Arc<str>,
+    /// Whether the server accepts redirect URIs below the registered one.
+    pub(crate) accepts_uris_below: bool,
     pub(crate) flow: Arc<Flow>,
 }
 
@@ -19,6 +21,23 @@ impl ProviderEntry {
         let (flow, other) = (&self.flow, &other.flow);
         flow.server().issuer() != other.server().issuer()
             && (flow.client()).may_send_endpoint_audience_beside(other.client())
+    }
+
+    /// Returns whether one of them is without ID tokens and has an issuer whose ID tokens the other one accepts: a user would
+    /// be the same with two kinds of evidence.
+    pub(crate) fn shares_users_by_other_evidence(&self, other: &Self) -> bool {
+        let (source, signed) = match (self.has_identity_source(), other.has_identity_source()) {
+            (true, false) => (self, other),
+            (false, true) => (other, self),
+            _ => return false,
+        };
+        let issuer = source.flow.server().issuer();
+        let (server, accepted) = (signed.flow.server(), signed.flow.id_tokens().issuer());
+        server.issuer() == issuer || accepted.canonical(server.issuer(), issuer).is_some()
+    }
+
+    fn has_identity_source(&self) -> bool {
+        self.flow.has_identity_source()
     }
 }
 

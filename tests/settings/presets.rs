@@ -125,6 +125,24 @@ fn presets_have_a_key_or_another_client_if_it_is_set() {
     assert_eq!(shown(&built), shown(&layer_of(expected.unwrap())));
 }
 
+/// The callbacks of further providers are below that of the first one.
+#[test]
+fn github_and_slack_are_not_the_first_of_several_providers() {
+    let partner = "[further_providers.partner]\nissuer = 'https://partner.example'\n\
+                   [further_providers.partner.client]\nid = 'shop'\nauthentication = 'none'\n";
+    for preset in ["github", "slack"] {
+        let alone = text(&format!("preset = '{preset}'"), SECRET);
+        read(&alone).build().unwrap();
+        let error = read(&format!("{alone}{partner}")).build().unwrap_err();
+        let expected = format!("further_providers.partner: first provider \"{preset}\": ");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        let further = format!("{partner}[further_providers.{preset}]\npreset = '{preset}'\n");
+        let further = format!("{further}[further_providers.{preset}.client]\n{SECRET}\n");
+        let first = text("issuer = 'https://id.example.com'", SECRET);
+        read(&format!("{first}{further}")).build().unwrap();
+    }
+}
+
 #[test]
 fn a_setting_that_the_preset_needs_or_does_not_use_is_named() {
     for (provider, client, expected) in [

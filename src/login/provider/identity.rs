@@ -10,7 +10,7 @@ impl Provider {
     /// provider who the user is.
     ///
     /// The issuer of `server` identifies the provider and, with the subject, the user. It is reserved for this provider:
-    /// choose an https URL of the provider, and never change it. Metadata are configured:
+    /// choose an https URL of the provider, which no ID token has as `iss`, and never change it. Metadata are configured:
     /// [`AuthorizationServer::from_metadata`]. Logins request no scopes unless they are [set](Self::with_scopes).
     ///
     /// ```
@@ -60,6 +60,7 @@ impl Provider {
         Ok(Self {
             name: checked_name(name)?,
             display_name: None,
+            accepts_uris_below: false,
             flow: Flow::without_id_token(server, client, source)?,
         })
     }
@@ -71,6 +72,22 @@ impl Provider {
     #[must_use]
     pub fn with_comma_separated_scopes(self) -> Self {
         self.map_flow(Flow::with_comma_separated_scopes)
+    }
+
+    /// States that the authorization server accepts redirect URIs below the registered one, and not only that one byte for
+    /// byte ([RFC 9700 §2.1]), as OAuth apps of GitHub do.
+    ///
+    /// The redirect URIs of further providers are below that of the first one, so such a provider cannot be the first of
+    /// several: another provider could have the code of a user sent to its own redirect URI, and get it with the code
+    /// verifier. It can be alone, and [added](crate::LoginLayer::add_provider) to a layer.
+    ///
+    /// [RFC 9700 §2.1]: https://www.rfc-editor.org/rfc/rfc9700#section-2.1
+    #[must_use]
+    pub fn with_redirect_uris_below_accepted(self) -> Self {
+        Self {
+            accepts_uris_below: true,
+            ..self
+        }
     }
 
     /// Replaces the client, to authenticate with another method than a secret.

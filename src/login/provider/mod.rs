@@ -39,6 +39,8 @@ use crate::issuer::{AuthorizationServer, Client};
 pub struct Provider {
     pub(super) name: Arc<str>,
     display_name: Option<Arc<str>>,
+    /// Whether the server accepts redirect URIs below the registered one.
+    pub(super) accepts_uris_below: bool,
     pub(super) flow: Flow<()>,
 }
 
@@ -60,6 +62,7 @@ impl Provider {
         Ok(Self {
             name: checked_name(name)?,
             display_name: None,
+            accepts_uris_below: false,
             flow: Flow::without_redirect_uri(server, client)?,
         })
     }

@@ -17,13 +17,19 @@ impl LoginLayer {
     /// which of them a response belongs to (RFC 9700 §4.4.2.2). The provider that the layer was created with keeps the
     /// redirect URI of the layer, so adding one changes neither its registration nor its sessions.
     ///
+    /// A provider whose server
+    /// [accepts redirect URIs below the registered one](Provider::with_redirect_uris_below_accepted), such as
+    /// [GitHub](Provider::github) or [Slack](Provider::slack), cannot be the one that the layer was created with.
+    ///
     /// Sessions belong to their provider. If it is removed, or gets another name, its sessions end.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] if the layer has a provider with this name or has 16 of them, if only some of them have the
+    /// [`ConfigError::Setting`] if the layer has a provider with this name or has 16 of them, if the server
+    /// of the first one accepts redirect URIs below the registered one, if only some of them have the
     /// [FAPI 2.0 profile](Self::with_fapi2_security_profile), or if one of their clients signs assertions for an endpoint,
-    /// which another authorization server could replay; as for [`with_client_metadata`](Self::with_client_metadata), if the
+    /// which another authorization server could replay, or if a provider
+    /// [without ID tokens](Provider::without_id_token) has an issuer whose ID tokens another one accepts; as for [`with_client_metadata`](Self::with_client_metadata), if the
     /// document cannot describe the client of the provider, too.
     pub fn add_provider(self, provider: Provider) -> Result<Self, ConfigError> {
         let providers = self.settings.manager.providers();
@@ -35,6 +41,13 @@ impl LoginLayer {
             let reason = "a layer may have at most 16 providers";
             return Err(invalid_name(&provider.name, reason));
         }
+        if providers.first().accepts_uris_below {
+            return Err(ConfigError::Setting {
+                setting: "first provider",
+                value: providers.first().name.to_string(),
+                reason: CALLBACKS_BELOW,
+            });
+        }
         let display_name = Arc::clone(provider.display_name());
         let flow = provider
             .flow
@@ -43,11 +56,15 @@ impl LoginLayer {
         let entry = ProviderEntry {
             name: provider.name,
             display_name,
+            accepts_uris_below: provider.accepts_uris_below,
             flow: Arc::new(flow),
         };
         for other in providers.all() {
             if entry.may_replay_assertions_of(other) {
                 return Err(invalid_name(&entry.name, ENDPOINT_AUDIENCE));
+            }
+            if entry.shares_users_by_other_evidence(other) {
+                return Err(invalid_name(&entry.name, OTHER_EVIDENCE));
             }
             if other.flow.is_fapi2() && !entry.flow.is_fapi2() {
                 return Err(invalid_name(&entry.name, NOT_FAPI2));
@@ -143,7 +160,13 @@ impl LoginLayer {
 
 const MAX_PROVIDERS: usize = 16;
 
+const CALLBACKS_BELOW: &str = "its authorization server accepts redirect URIs below the registered one, and those of further providers are below \
+     that of the first one: create the layer with another provider and add this one with `add_provider`, since there \
+     is nothing below `/auth/callback/{name}`";
+
 const ENDPOINT_AUDIENCE: &str = "clients of different authorization servers sign assertions, and one with an endpoint as audience, which another \
      server could replay: remove `Client::with_assertion_audience`";
+const OTHER_EVIDENCE: &str = "a provider without ID tokens has an issuer whose ID tokens another provider of the layer accepts, and a user of \
+     one would be a user of the other: choose another issuer in `Metadata::new`";
 const NOT_FAPI2: &str = "each provider of a layer with the FAPI 2.0 Security Profile must have it: see \
                          `Provider::with_fapi2_security_profile`";

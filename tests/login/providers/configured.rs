@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use tower_oauth::login::{Identity, IdentityError, IdentitySource, UserApi};
+use tower_oauth::protocol::Metadata;
 use tower_oauth::testing::Endpoint;
 use tower_oauth::{AuthorizationServer, ConfigError};
 
@@ -81,6 +83,80 @@ fn a_client_with_an_endpoint_as_audience_is_no_client_beside_another_server() {
         let second = Provider::new("second", &server(issuer), second).unwrap();
         assert_eq!(first.add_provider(second).is_ok(), is_valid, "{name}");
     }
+}
+
+/// Mix-up (RFC 9700 §4.4): such a server would send the code of its user to the callback of another provider.
+#[test]
+fn the_first_of_several_providers_has_a_server_that_accepts_no_uri_below_the_registered_one() {
+    let github = || Provider::github("shop", "secret").unwrap();
+    let slack = || Provider::slack("shop", "secret").unwrap();
+    let stated = || {
+        let provider = named("stated").unwrap();
+        provider.with_redirect_uris_below_accepted()
+    };
+    let create = |first| LoginLayer::for_provider(first, CALLBACK, key()).unwrap();
+    for (name, provider) in [
+        ("github", github()),
+        ("slack", slack()),
+        ("stated", stated()),
+    ] {
+        let alone = create(provider.clone().with_display_name("Forge"));
+        let renamed = alone.clone().with_provider_name("forge", "Forge").unwrap();
+        for (name, first) in [(name, alone), ("forge", renamed)] {
+            let error = first.add_provider(named("partner").unwrap()).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains(name), "{error}");
+            assert!(error.contains("`add_provider`"), "{error}");
+        }
+        let several = layer().add_provider(provider).unwrap();
+        let several = several.add_provider(named("partner").unwrap()).unwrap();
+        let own = several.redirect_uri_of(name).unwrap();
+        let other = several.redirect_uri_of("partner").unwrap();
+        assert!(!other.starts_with(&format!("{own}/")), "{other}");
+    }
+}
+
+/// One user key is never of two kinds of evidence.
+#[test]
+fn the_issuer_of_a_source_is_not_one_whose_id_tokens_another_provider_accepts() {
+    const TENANT: &str = "11111111-aaaa-4aaa-8aaa-111111111111";
+    const OTHER: &str = "22222222-bbbb-4bbb-8bbb-222222222222";
+    let tenant = |id: &str| format!("https://login.microsoftonline.com/{id}/v2.0");
+    let google = || Provider::google("shop", "secret").unwrap();
+    let tenants = || Provider::microsoft_tenants([TENANT], "shop", "secret").unwrap();
+    let plain = || named("plain").unwrap();
+    for (issuer, beside, is_valid) in [
+        (PARTNER, plain(), false),
+        (ISSUER, plain(), true),
+        ("https://accounts.google.com", google(), false),
+        ("https://google.com", google(), true),
+        (&tenant(TENANT), tenants(), false),
+        (&tenant(OTHER), tenants(), true),
+        (ISSUER, source_at(ISSUER).with_name("again").unwrap(), true),
+    ] {
+        let source = || source_at(issuer);
+        for (first, second) in [(source(), beside.clone()), (beside.clone(), source())] {
+            let first = LoginLayer::for_provider(first, CALLBACK, key()).unwrap();
+            let added = first.add_provider(second);
+            assert_eq!(added.is_ok(), is_valid, "{issuer} {beside:?}");
+        }
+    }
+}
+
+struct Source;
+
+impl IdentitySource for Source {
+    async fn identify(&self, _: &UserApi) -> Result<Identity, IdentityError> {
+        Ok(Identity::new("7"))
+    }
+}
+
+fn source_at(issuer: &str) -> Provider {
+    let metadata = Metadata::new(issuer)
+        .with_authorization_endpoint(format!("{issuer}/authorize"))
+        .with_token_endpoint(format!("{issuer}/token"));
+    let server = AuthorizationServer::from_metadata(metadata).unwrap();
+    Provider::without_id_token("source", &server, client(), Source).unwrap()
 }
 
 #[tokio::test]

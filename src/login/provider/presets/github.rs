@@ -30,6 +30,9 @@ impl Provider {
     /// - **GitHub Apps** have permissions instead of scopes: add the account permission "Email addresses" (read-only), or
     ///   request `read:user` alone ([`with_scopes`](Self::with_scopes)) for no e-mail address.
     /// - **Not an ID token**: see [`without_id_token`](Self::without_id_token) for what is not possible.
+    /// - **Not the first of several providers**: an OAuth app accepts redirect URIs below the registered one
+    ///   ([`with_redirect_uris_below_accepted`](Self::with_redirect_uris_below_accepted)). Add it with
+    ///   [`add_provider`](crate::LoginLayer::add_provider).
     /// - **Logout**: GitHub has no logout endpoint and no revocation endpoint of [RFC 7009], so users are signed out here
     ///   only.
     ///
@@ -52,6 +55,7 @@ impl Provider {
             .with_display_name("GitHub")
             .with_scopes("read:user user:email")?
             .with_comma_separated_scopes()
+            .with_redirect_uris_below_accepted()
             .with_default_token_lifetime(TOKEN_LIFETIME))
     }
 }

@@ -103,6 +103,10 @@ impl Provider {
     /// Requests `openid profile email`. The claim `https://slack.com/team_id` says which workspace the user signed in to:
     /// check it in [`with_on_login`](crate::LoginLayer::with_on_login) if only one may.
     ///
+    /// It cannot be the first of several providers, since Slack accepts redirect URIs below the registered one
+    /// ([`with_redirect_uris_below_accepted`](Self::with_redirect_uris_below_accepted)): add it with
+    /// [`add_provider`](crate::LoginLayer::add_provider).
+    ///
     /// # Errors
     ///
     /// [`ConfigError::Secret`] if the secret is empty.
@@ -112,7 +116,9 @@ impl Provider {
     ) -> Result<Self, ConfigError> {
         let client = Client::confidential_post(client_id, secret);
         let slack = Self::discovered("slack", "Slack", "https://slack.com", client)?;
-        Ok(slack.with_default_token_lifetime(SLACK_TOKEN_LIFETIME))
+        Ok(slack
+            .with_default_token_lifetime(SLACK_TOKEN_LIFETIME)
+            .with_redirect_uris_below_accepted())
     }
 
     /// Creates the provider of an Amazon Cognito user pool, named `cognito`. `issuer` is
