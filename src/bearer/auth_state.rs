@@ -215,9 +215,11 @@ mod tests {
         for refusal in [
             Refusal::Policy {
                 description: "a\"b",
+                required: None,
             },
             Refusal::Policy {
                 description: "caf\u{e9}%",
+                required: None,
             },
             Refusal::InsufficientScope {
                 required: "a\", realm=\"b".to_owned(),

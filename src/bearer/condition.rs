@@ -127,10 +127,19 @@ impl Condition {
             }
         };
         if is_met {
-            Ok(())
-        } else {
-            Err(Refusal::Policy { description })
+            return Ok(());
         }
+        let required = match self {
+            Self::Role { from, .. } if !from.is_present(&parsed(claims)) => {
+                Some(format!("{self}; the token has no such claim"))
+            }
+            Self::Role { .. } | Self::AuthorizationDetail { .. } => Some(self.to_string()),
+            Self::Claim { .. } => None,
+        };
+        Err(Refusal::Policy {
+            description,
+            required,
+        })
     }
 
     /// Checks a session, which may be the argument of a condition too.

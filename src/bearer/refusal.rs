@@ -48,10 +48,17 @@ pub enum Refusal {
         required: String,
     },
     /// The token is valid, and its claims do not meet a condition of a [`Policy`](super::Policy): 403.
-    #[error("a policy is not met: {description}")]
+    #[error(
+        "a policy is not met: {description}{}",
+        required.as_ref().map_or_else(String::new, |required| format!(": {required}"))
+    )]
+    #[non_exhaustive]
     Policy {
         /// The `error_description` of the response.
         description: &'static str,
+        /// The required role and its claim, or the type of the authorization detail: logged and never sent. `None` for
+        /// a condition of the application.
+        required: Option<String>,
     },
     /// The token is valid, and the authentication of its user is too old or too weak for a
     /// [`Policy`](super::Policy::and_acr): 401.
@@ -184,7 +191,7 @@ pub(super) fn wire_refusal(refusal: &Refusal) -> WireRefusal {
             BearerErrorCode::InsufficientScope,
             "the access token lacks a required scope",
         ),
-        Refusal::Policy { description } => with_error(
+        Refusal::Policy { description, .. } => with_error(
             StatusCode::FORBIDDEN,
             BearerErrorCode::InsufficientScope,
             // An application can create this value, too.

@@ -199,7 +199,8 @@ impl AuthorizationServer {
             false => Err(ConfigError::Url {
                 setting,
                 value: url.to_owned(),
-                reason: "it must be https, without a user name or a fragment",
+                reason: "it must be https (or http, if `AuthorizationServer::new_with_insecure_http` permits it), without a user \
+                         name or a fragment",
             }),
         }
     }

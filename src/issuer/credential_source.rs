@@ -177,3 +177,9 @@ impl From<&str> for CredentialSource {
         ClientSecret::from(text).into()
     }
 }
+
+impl From<&String> for CredentialSource {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}

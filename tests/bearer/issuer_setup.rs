@@ -189,6 +189,10 @@ async fn a_configured_address_is_the_only_one_asked() {
         let handle = AuthorizationServer::new(ISSUER).unwrap();
         let error = handle.with_metadata_url(url).unwrap_err();
         assert!(matches!(error, ConfigError::Url { .. }), "{url}");
+        assert!(
+            error.to_string().contains("new_with_insecure_http"),
+            "{error}"
+        );
     }
 }
 

@@ -61,7 +61,7 @@ async fn an_unmet_condition_on_the_claims_is_403_with_its_description() {
             ("insufficient_scope".into(), None, PAID.into())
         );
         assert!(
-            matches!(broke.refusal, Some(Refusal::Policy { description }) if description == PAID)
+            matches!(broke.refusal, Some(Refusal::Policy { description, .. }) if description == PAID)
         );
         let absent = present_at(&api, path, &good(&server).with_scope("read").sign()).await;
         assert_eq!(absent.outcome(), Outcome::InsufficientScope);
@@ -208,6 +208,21 @@ async fn a_role_must_equal_a_value_of_its_claim() {
             let (_, scope, description) = told(&answer);
             assert_eq!(scope, None, "{name}");
             assert!(!description.contains("clerk"), "{name}: {description}");
+            // The log names the role and the claim.
+            let reason = answer.refusal.unwrap().to_string();
+            let place = [
+                ("/roles", "role clerk in roles"),
+                ("/realm", "role clerk in realm_access.roles"),
+            ];
+            for (_, expect) in place.iter().filter(|(one, _)| *one == path) {
+                assert!(reason.contains(expect), "{name}: {reason}");
+            }
+            let is_absent = reason.contains("the token has no such claim");
+            assert_eq!(
+                is_absent,
+                name == "another place" || claim == "scope",
+                "{name}: {reason}"
+            );
         }
     }
 }

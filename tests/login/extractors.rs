@@ -227,3 +227,34 @@ async fn the_session_is_in_the_request_extensions() {
     let answer = shop.send(Ask::page("/").jar(&jar)).await;
     assert_eq!(answer.text(), format!("{ISSUER} alice"));
 }
+
+/// Pages and an API in one router: the outermost layer is that for logins, and redirects pages only.
+#[tokio::test]
+async fn an_api_inside_the_login_layer_responds_with_its_own_challenge() {
+    let server = server();
+    let (layer, handle) = (login(&server), server.authorization_server());
+    let pages = Router::new().route("/required", get(required).layer(layer.required()));
+    let orders = async |token: VerifiedToken| token.subject().unwrap_or_default().to_owned();
+    let api = Router::new().route("/orders", get(orders).post(orders));
+    let api = api.layer(BearerLayer::jwt(&handle, API).unwrap());
+    let app = Router::new().merge(pages).nest("/api", api).layer(layer);
+    let shop = Shop { server, app };
+    let page = shop.send(Ask::page("/required")).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER);
+    for ask in [
+        Ask::page("/api/orders"),
+        Ask::new("GET", "/api/orders"),
+        Ask::new("POST", "/api/orders"),
+    ] {
+        let answer = shop.send(ask.clone()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{ask:?}");
+        let challenge = answer.headers.get("www-authenticate").unwrap();
+        assert_eq!(challenge, "Bearer realm=\"api\"", "{ask:?}");
+        let token = shop.server.access_token().with_audience(API).sign();
+        let bearer = format!("Bearer {token}");
+        let answer = shop
+            .send(ask.clone().with(&[("authorization", &bearer)]))
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{ask:?}");
+    }
+}

@@ -22,6 +22,7 @@ use super::refusal::LoginRefusal;
 use super::response::LayerResponse;
 use super::route::Route;
 use super::settings::Settings;
+use crate::protocol::sanitize::log_safe;
 
 pub(super) async fn handle<B: Body>(
     route: Route,
@@ -52,7 +53,18 @@ pub(super) async fn handle<B: Body>(
 
 /// Rejects a login or a callback at a provider that the layer does not have, such as one that was removed.
 fn unknown_provider(settings: &Settings, parts: &Parts) -> LayerResponse {
-    settings.reject_login(&parts.headers, &UNKNOWN_PROVIDER, None)
+    let found = parts.uri.path().rsplit('/').next().unwrap_or_default();
+    let names: Vec<&str> = settings
+        .manager
+        .providers()
+        .all()
+        .map(|one| &*one.name)
+        .collect();
+    let reason = format!(
+        "found the name {}, expected one of {names:?}",
+        log_safe(found)
+    );
+    settings.reject_login(&parts.headers, &UNKNOWN_PROVIDER.because(reason), None)
 }
 
 const UNKNOWN_PROVIDER: LoginRefusal = {

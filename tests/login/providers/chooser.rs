@@ -6,6 +6,7 @@ use tower_oauth::testing::Endpoint;
 use url::Url;
 
 use super::*;
+use crate::support::logs::Logs;
 use crate::support::shop::{Ask, parameter, send};
 
 #[tokio::test]
@@ -56,6 +57,20 @@ async fn each_provider_has_a_redirect_uri_and_a_login_route() {
     }
     assert_eq!(shop.login.login_url_at("other", "/account"), None);
     assert_eq!(shop.login.redirect_uri_of("other"), None);
+}
+
+#[tokio::test]
+async fn the_log_names_an_unknown_provider_and_those_that_exist() {
+    let (shop, logs) = (TwoProviders::new(), Logs::default());
+    let recording = logs.record_only("login_failed");
+    let answer = send(&shop.app, Ask::page("/auth/login/partnr")).await;
+    drop(recording);
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let log = logs.take();
+    assert!(log.contains("code=\"provider_unknown\""), "{log}");
+    for name in ["partnr", "staff", "partner"] {
+        assert!(log.contains(&format!("\\\"{name}\\\"")), "{name}: {log}");
+    }
 }
 
 #[tokio::test]
