@@ -1,5 +1,7 @@
 //! A public key of a key set (RFC 7517 §4), parsed strictly and prepared once.
 
+use serde_json::{Map, Value};
+
 use super::backend::PublicKey;
 use super::key_material::{KeyMaterial, read_material};
 use super::{Algorithm, pem};
@@ -166,6 +168,12 @@ pub(super) fn check_complete(jwk: &Object<'_>) -> Result<(), &'static str> {
         true => Err("it has an empty member"),
         false => Ok(()),
     }
+}
+
+/// Returns whether an object is a JWK with private members, in any case of their names.
+pub(crate) fn is_private_jwk(members: &Map<String, Value>) -> bool {
+    let has = |name: &str| members.keys().any(|one| one.eq_ignore_ascii_case(name));
+    has("kty") && PRIVATE_MEMBERS.iter().any(|name| has(name))
 }
 
 /// Rejects a key with private members: a published private key proves nothing.

@@ -35,7 +35,7 @@ pub use cookie_key::CookieKey;
 pub(crate) use embedded_key::EmbeddedKey;
 pub use hmac::HmacAlgorithm;
 pub(crate) use hmac::{hmac_sha256, sha256_start};
-pub(crate) use jwk::Jwk;
+pub(crate) use jwk::{Jwk, is_private_jwk};
 pub(crate) use jws::{Jws, JwsError, same_media_type};
 pub(crate) use pem::is_one_sequence;
 pub(crate) use proof_key::ProofKey;

@@ -99,9 +99,11 @@ impl Client {
         let text = credential.expose();
         match &self.authentication {
             Authentication::Basic(_) | Authentication::Post(_) | Authentication::SecretJwt(_)
-                if text.is_empty() || text.chars().any(char::is_control) =>
+                if text.trim().is_empty() || text.chars().any(char::is_control) =>
             {
-                Err("it must not be empty or contain control characters, such as a line break")
+                Err(
+                    "it must not be empty or blank, or contain control characters, such as a line break",
+                )
             }
             Authentication::SecretJwt(_) if text.len() < self.hmac_algorithm().tag_length() => {
                 Err(match self.hmac_algorithm() {

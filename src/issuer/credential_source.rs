@@ -126,7 +126,9 @@ impl CredentialSource {
             }
         };
         match call_application(clock, read).await.map_err(outage)? {
-            Ok(credential) if credential.expose().is_empty() => Err(outage("it is empty")),
+            Ok(credential) if credential.expose().trim().is_empty() => {
+                Err(outage("it is empty or blank"))
+            }
             Ok(credential) => Ok(credential),
             Err(ReadError::Unavailable(reason)) => Err(outage(&reason)),
             Err(ReadError::Invalid(reason)) => {

@@ -7,10 +7,13 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use serde_json::json;
 
+use super::asked_login::BAD_PARAMETER;
 use super::chooser_page::{ChooserPage, ProviderChoice};
+use super::form::MAX_LOCATION;
 use super::layer::LoginLayer;
 use super::navigation::{self, RequestKind};
 use super::pages::{CUSTOM_PAGE_POLICY, policy};
+use super::refusal::LoginRefusal;
 use super::response::{self, LayerResponse};
 use super::settings::{ChooserPageRenderer, Settings, with_query};
 
@@ -42,20 +45,30 @@ impl LoginLayer {
 
 impl Settings {
     /// Returns the choice of providers: a page for a navigation, a list for a program that asks for JSON, with the
-    /// parameters of the request. `None` for other requests, which cannot choose.
+    /// parameters of the request. `None` for other requests, which cannot choose. A query that is longer than a URL of this
+    /// application is rejected.
     pub(super) fn choose_provider(
         &self,
         kind: RequestKind,
         request: &Parts,
-    ) -> Option<LayerResponse> {
+    ) -> Result<Option<LayerResponse>, LoginRefusal> {
         let (headers, query) = (&request.headers, request.uri.query());
+        // Each provider repeats the query, which the page escapes.
+        let length = query.unwrap_or_default().len();
+        if length > MAX_LOCATION {
+            return Err(
+                LoginRefusal::stale("query_too_long", BAD_PARAMETER).because(format!(
+                    "the query has {length} bytes, and at most {MAX_LOCATION} are repeated for each provider"
+                )),
+            );
+        }
         let providers = self.manager.providers().all();
         let choices = providers.map(|provider| ProviderChoice {
             name: &provider.name,
             display_name: &provider.display_name,
             login_url: with_query(self.paths.login_of(&provider.name), query),
         });
-        Some(match kind {
+        let response = match kind {
             RequestKind::Navigation => {
                 let accept_language = headers.get(ACCEPT_LANGUAGE);
                 let page = ChooserPage {
@@ -82,7 +95,8 @@ impl Settings {
                 let list = json!({ "providers": choices.collect::<Vec<_>>() });
                 response::json_with(StatusCode::OK, &list)
             }
-            RequestKind::Program | RequestKind::Form | RequestKind::Htmx => return None,
-        })
+            RequestKind::Program | RequestKind::Form | RequestKind::Htmx => return Ok(None),
+        };
+        Ok(Some(response))
     }
 }

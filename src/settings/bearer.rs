@@ -187,7 +187,7 @@ impl BearerSettings {
 
 impl IssuerSettings {
     fn build(&self, server: &ChangeServer<'_>) -> Result<JwtVerifier, ConfigError> {
-        let server = self.server.build(&self.issuer, server)?;
+        let server = self.server.build_for_api(&self.issuer, server)?;
         let audience = audience(self.audience.as_ref(), self.clients.as_ref())?;
         let mut verifier = JwtVerifier::new(&server, audience).at("audience")?;
         if let Some(profile) = self.profile {
@@ -214,7 +214,7 @@ impl IssuerSettings {
 
 impl IntrospectionSettings {
     fn build(&self, server: &ChangeServer<'_>) -> Result<IntrospectionVerifier, ConfigError> {
-        let server = self.server.build(&self.issuer, server)?;
+        let server = self.server.build_for_api(&self.issuer, server)?;
         let audience = audience(self.audience.as_ref(), self.clients.as_ref())?;
         let client = self.client.build().at("client")?;
         let mut verifier = IntrospectionVerifier::new(&server, client, audience)?;

@@ -1,6 +1,7 @@
 //! [`ClientMetadataSettings`]: the metadata document of the client.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -13,7 +14,9 @@ use crate::config_error::ConfigError;
 use crate::login::ClientMetadata;
 
 /// What the application adds to the metadata document of its client; see [`ClientMetadata`].
-#[derive(Clone, Debug, Default, Deserialize)]
+///
+/// `Debug` shows the names of `members` and the number of `keys`: a private key may be among them by mistake.
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ClientMetadataSettings {
@@ -71,5 +74,20 @@ impl ClientMetadataSettings {
             metadata = metadata.add_key(key).at("keys")?;
         }
         Ok(metadata)
+    }
+}
+
+impl fmt::Debug for ClientMetadataSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientMetadataSettings")
+            .field("client_name", &self.client_name)
+            .field("client_uri", &self.client_uri)
+            .field("logo_uri", &self.logo_uri)
+            .field("tos_uri", &self.tos_uri)
+            .field("policy_uri", &self.policy_uri)
+            .field("members", &self.members.keys())
+            .field("keys", &self.keys.len())
+            .field("max_age", &self.max_age)
+            .finish()
     }
 }

@@ -85,10 +85,13 @@ impl Preset {
             ),
         ] {
             if is_set && !is_used {
-                return combination("it has no effect with this preset").at(name);
+                return combination(UNUSED).at(name);
             }
         }
-        Ok(())
+        match self {
+            Self::Github | Self::Discord => check_without_id_token(settings),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -150,13 +153,21 @@ impl ProviderSettings {
 }
 
 impl ClientSettings {
+    /// Returns which settings there are of how the client authenticates.
+    fn options(&self) -> [(&'static str, bool); 6] {
+        [
+            ("authentication", self.authentication.is_some()),
+            ("assertion_audience", self.assertion_audience.is_some()),
+            ("untyped_assertions", self.untyped_assertions),
+            ("spiffe_assertions", self.spiffe_assertions),
+            ("certificate_bound_tokens", self.certificate_bound_tokens),
+            ("unlisted_method", self.unlisted_method),
+        ]
+    }
+
     /// Returns the secret, unless the method of authentication is set, too.
     fn secret_of_preset(&self) -> Result<Option<CredentialSource>, ConfigError> {
-        let has_options = self.untyped_assertions
-            || self.spiffe_assertions
-            || self.certificate_bound_tokens
-            || self.unlisted_method
-            || self.assertion_audience.is_some();
+        let has_options = self.options().iter().any(|(_, is_set)| *is_set);
         match self.credential()? {
             Some(Credential::Secret(secret)) if self.authentication.is_none() => {
                 match has_options {
@@ -171,10 +182,15 @@ impl ClientSettings {
     }
 }
 
-/// Apple has a key instead of a secret.
+/// Apple has a key instead of a secret, and a client whose authentication cannot be set.
 fn apple(settings: &ProviderSettings) -> Result<Provider, ConfigError> {
     let team_id = settings.team_id.as_deref();
     let team_id = needed(team_id, "`preset = \"apple\"` needs `team_id`")?;
+    for (name, is_set) in settings.client.options() {
+        if is_set {
+            return combination(UNUSED).at(name).at("client");
+        }
+    }
     match settings.client.credential().at("client")? {
         Some(Credential::Key(key)) => Provider::apple(&settings.client.id, team_id, *key),
         _ => combination("`preset = \"apple\"` needs `private_key_file` and `key_id`").at("client"),
@@ -185,4 +201,29 @@ fn needed<'a>(value: Option<&'a str>, reason: &'static str) -> Result<&'a str, C
     value.map_or_else(|| combination(reason), Ok)
 }
 
+/// Rejects settings of ID tokens and of discovery, for a preset whose provider has neither.
+fn check_without_id_token(settings: &ProviderSettings) -> Result<(), ConfigError> {
+    let server = &settings.server;
+    for (name, is_set) in [
+        (
+            "id_token_algorithms",
+            settings.id_token_algorithms.is_some(),
+        ),
+        ("trusted_audiences", settings.trusted_audiences.is_some()),
+        ("leeway", settings.leeway.is_some()),
+        ("requested_claims", settings.requested_claims.is_some()),
+        ("server.metadata_url", server.metadata_url.is_some()),
+        ("server.outage_limit", server.outage_limit.is_some()),
+    ] {
+        if is_set {
+            return combination(
+                "it has no effect with this preset: its provider has neither metadata nor ID tokens",
+            )
+            .at(name);
+        }
+    }
+    Ok(())
+}
+
+const UNUSED: &str = "it has no effect with this preset";
 const DEFAULT_NAME: &str = "default";

@@ -1,9 +1,12 @@
 //! Settings from a configuration file: layers from values that serde reads.
 //!
-//! [`LoginSettings`] and [`BearerSettings`] can be fields of the application's own configuration, in any format of serde
-//! (TOML, YAML, JSON). `build` calls the methods of the layers, so checks, defaults and documentation are the same, and an
-//! invalid value is a [`ConfigError`](crate::ConfigError) that names the setting. A setting that does not exist is an error
-//! of the reader. What a text cannot express is set on the layer afterwards: a session store, hooks, pages.
+//! [`LoginSettings`] and [`BearerSettings`] can be fields of the application's own configuration, in any format that serde
+//! reads (TOML, YAML, JSON). `build` calls the methods of the layers, so checks, defaults and documentation are the same.
+//! What a text cannot express is set on the layer that `build` returns: a session store, hooks, pages.
+//!
+//! No setting is silently ignored. One that does not exist is an error when the text is read. One with an invalid value, or
+//! without an effect beside the others, is a [`ConfigError`](crate::ConfigError) of `build` that names it:
+//! `provider.client.secret_file`.
 //!
 //! ```
 //! use serde::Deserialize;
@@ -49,8 +52,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A provider that this crate knows needs no issuer: `preset = "google"` ([`Preset`]). Further providers are tables by name:
-//! `[login.further_providers.github]`.
+//! `preset = "google"` takes the place of `issuer` for a provider that this crate knows; some presets need `issuer` or another
+//! setting beside it ([`Preset`]). Further providers of a layer are tables by name, with the same settings as
+//! `[login.provider]`: `[login.further_providers.github]`.
 //!
 //! # Values
 //!
@@ -58,12 +62,12 @@
 //!
 //! Secrets and keys are in files of their own (`secret_file`, `private_key_file`, `cookie_key_file`) or in the value of the
 //! setting itself (`secret`, `private_key`, `cookie_key`). The value is a [`SecretText`], which is not printed. Errors of this
-//! module contain no secret, but readers may quote the line that they reject: `toml` does in `Display` of its error, and not
-//! in `message()`.
+//! module contain no secret. Those of the format may quote the line that they reject: log `message()` of an error of `toml`,
+//! since its `Display` has the line.
 //!
 //! # Environment variables
 //!
-//! A library such as figment or config merges them into the file, and needs no support here:
+//! A library such as figment or config merges them with the file. With figment and the `Config` above:
 //!
 //! ```ignore
 //! let config: Config = Figment::new()

@@ -4,8 +4,9 @@ use serde::Deserialize;
 
 /// A provider whose endpoints, scopes and deviations this crate knows.
 ///
-/// Settings of the provider apply on top of it. The client has a `secret` or `secret_file`; the preset chooses how it is sent,
-/// unless `authentication` is set.
+/// Settings of the provider apply on top of it. The client has a `secret` or `secret_file`, and the preset chooses how it is
+/// sent. With `authentication`, or with a key instead of a secret, the client is that of
+/// [`ClientSettings`](super::ClientSettings) instead. A setting that the preset does not use is an error.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -18,7 +19,8 @@ pub enum Preset {
     Discord,
     /// [`Provider::microsoft`](crate::Provider::microsoft), or [`Provider::microsoft_tenants`](crate::Provider::microsoft_tenants); needs `tenants`.
     Microsoft,
-    /// [`Provider::apple`](crate::Provider::apple); needs `team_id`, and `private_key_file` and `key_id` of the client.
+    /// [`Provider::apple`](crate::Provider::apple); needs `team_id`, and `private_key_file` and `key_id` of the client, whose
+    /// authentication cannot be changed.
     Apple,
     /// [`Provider::auth0`](crate::Provider::auth0); needs `domain`.
     Auth0,

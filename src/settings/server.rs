@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::apply::{set, set_texts};
-use super::error::At as _;
+use super::error::{At as _, combination};
 use super::text::duration;
 use crate::config_error::ConfigError;
 use crate::issuer::AuthorizationServer;
@@ -17,7 +17,7 @@ use crate::issuer::AuthorizationServer;
 pub struct ServerSettings {
     /// See [`AuthorizationServer::with_metadata_url`].
     pub metadata_url: Option<String>,
-    /// See [`AuthorizationServer::with_revocation_endpoint`].
+    /// See [`AuthorizationServer::with_revocation_endpoint`], for a login layer.
     pub revocation_endpoint: Option<String>,
     /// See [`AuthorizationServer::with_outage_limit`]: such as `"2h"`.
     #[serde(default, deserialize_with = "duration")]
@@ -36,6 +36,20 @@ impl ServerSettings {
     ) -> Result<AuthorizationServer, ConfigError> {
         let server = AuthorizationServer::new(issuer).at("issuer")?;
         self.apply(change(server)?)
+    }
+
+    /// As [`build`](Self::build), for an API, which revokes no tokens.
+    pub(super) fn build_for_api(
+        &self,
+        issuer: &str,
+        change: &ChangeServer<'_>,
+    ) -> Result<AuthorizationServer, ConfigError> {
+        if self.revocation_endpoint.is_some() {
+            return combination("it has an effect with a login layer only")
+                .at("revocation_endpoint")
+                .at("server");
+        }
+        self.build(issuer, change)
     }
 
     pub(super) fn apply(

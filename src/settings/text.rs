@@ -42,7 +42,8 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
-/// Reads a string. The errors of serde contain the value, so values of other types have an error of their own.
+/// Reads a string. The errors of serde contain the value, so values of other types have an error of their own. The methods
+/// that are missing here call these, or have an error that names the type alone.
 struct SecretVisitor;
 
 impl SecretVisitor {
@@ -78,7 +79,19 @@ impl Visitor<'_> for SecretVisitor {
         Self::reject()
     }
 
+    fn visit_i128<E: Error>(self, _: i128) -> Result<SecretText, E> {
+        Self::reject()
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<SecretText, E> {
+        Self::reject()
+    }
+
     fn visit_f64<E: Error>(self, _: f64) -> Result<SecretText, E> {
+        Self::reject()
+    }
+
+    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<SecretText, E> {
         Self::reject()
     }
 }

@@ -251,7 +251,13 @@ async fn the_key_of_a_remote_signer_is_returned_by_it_or_added() {
 #[tokio::test]
 async fn a_document_that_a_server_would_reject_is_a_configuration_error() {
     let elsewhere = "https://shop.example.com/client.json";
-    let rows: [(&str, Result<LoginLayer, ConfigError>, &[&str]); 8] = [
+    let tls = ClientMetadata::new().with_member("token_endpoint_auth_method", "tls_client_auth");
+    let rows: [(&str, Result<LoginLayer, ConfigError>, &[&str]); 9] = [
+        (
+            "a method of another client",
+            layer(Client::private_key_jwt(DOCUMENT, key("a"))).with_client_metadata(tls.unwrap()),
+            &["token_endpoint_auth_method", "Client::mutual_tls"],
+        ),
         (
             "another URL",
             published(layer(Client::public(elsewhere))),
@@ -334,9 +340,31 @@ async fn members_of_the_application_are_neither_secrets_nor_those_of_the_layer()
         ("token_endpoint_auth_method", json!("none")),
         ("registration_access_token", json!("token")),
         ("", json!(1)),
+        (" ", json!(1)),
+        ("Client_Secret", json!(SECRET)),
+        ("client_secret#de", json!(SECRET)),
+        ("JWKS", json!({ "keys": [] })),
+        ("Client_ID", json!("other")),
+        ("Token_Endpoint_Auth_Method", json!("tls_client_auth")),
+        ("extra", json!({ "a": [{ "client_secret": SECRET }] })),
+        ("extra", json!([{ "kty": "oct", "k": SECRET }])),
+        (
+            "extra",
+            json!({ "keys": [{ "kty": "RSA", "n": "n", "e": "AQAB", "dp": SECRET }] }),
+        ),
+        (
+            "extra",
+            json!({ "key": { "KTY": "EC", "x": "x", "D": SECRET } }),
+        ),
     ] {
         let error = ClientMetadata::new().with_member(name, value).unwrap_err();
         assert!(!error.to_string().contains(SECRET), "{error}");
+    }
+    for value in [
+        json!({ "kty": "EC", "crv": "P-256", "x": "x", "y": "y" }),
+        json!({ "d": "not of a key", "k": 1 }),
+    ] {
+        assert!(ClientMetadata::new().with_member("extra", value).is_ok());
     }
     let urls = [
         "http://shop.example.com/",
@@ -502,6 +530,28 @@ async fn providers_with_one_client_share_its_document() {
     let third = third.and_then(|one| one.with_id_token_algorithms([Algorithm::EdDsa]));
     let error = login.add_provider(third.unwrap()).unwrap_err().to_string();
     assert!(error.contains("id_token_signed_response_alg"), "{error}");
+}
+
+/// They are of the client, and not of one provider.
+#[tokio::test]
+async fn members_of_the_application_are_kept_with_several_providers() {
+    let metadata = ClientMetadata::new()
+        .with_member("require_auth_time", true)
+        .and_then(|one| one.with_member("contacts", json!(["admin@shop.example.com"])))
+        .unwrap();
+    let mut login = layer(Client::private_key_jwt(DOCUMENT, key("a")))
+        .with_client_metadata(metadata)
+        .unwrap();
+    for name in ["second", "third"] {
+        let server = AuthorizationServer::new(&format!("https://{name}.example.test")).unwrap();
+        let client = Client::private_key_jwt(DOCUMENT, key(name));
+        let provider = Provider::new(name, &server, client).unwrap();
+        login = login.add_provider(provider).unwrap();
+    }
+    let document = document(&login).await;
+    assert_eq!(document["require_auth_time"], true);
+    assert_eq!(document["contacts"], json!(["admin@shop.example.com"]));
+    assert_eq!(document["redirect_uris"].as_array().unwrap().len(), 3);
 }
 
 /// Registers the client as an authorization server does that fetches the document.

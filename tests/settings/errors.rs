@@ -1,7 +1,10 @@
 //! Invalid settings: each error names the setting, and none contains a secret.
 
-use serde::de::DeserializeOwned;
-use tower_oauth::settings::{BearerSettings, LoginSettings};
+use serde::Deserialize as _;
+use serde::de::value::Error as ValueError;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde_json::json;
+use tower_oauth::settings::{BearerSettings, ClientMetadataSettings, LoginSettings, SecretText};
 
 use crate::files::Folder;
 use crate::login::{COOKIE_KEY, PEM, PUBLIC, read, text};
@@ -159,6 +162,7 @@ fn invalid_and_contradictory_settings_of_a_login_name_their_keys() {
             client("private_key = 'correct horse'"),
             &["provider.client.private_key: signing key"],
         ),
+        (client("secret = ' '"), &["client secret", "blank"]),
         (
             client("secret = 'x'\nkey_id = 'k'"),
             &["provider.client: `key_id`"],
@@ -348,6 +352,41 @@ fn invalid_and_contradictory_settings_of_a_login_name_their_keys() {
     }
 }
 
+/// Readers pass on what they have read: the default error of serde quotes it.
+#[test]
+fn an_error_never_quotes_a_secret_of_another_type() {
+    fn rejected<'de>(value: impl IntoDeserializer<'de, ValueError>) {
+        let read = SecretText::deserialize(value.into_deserializer());
+        let error = read.unwrap_err().to_string();
+        assert_eq!(error, "a secret must be a string");
+    }
+    rejected(true);
+    rejected(7_i8);
+    rejected(-4711_i64);
+    rejected(4711_u64);
+    rejected(123_456_789_012_345_678_901_234_567_890_u128);
+    rejected(-123_456_789_012_345_678_901_234_567_890_i128);
+    rejected(1.5_f32);
+    rejected(1.5_f64);
+    rejected(SECRET.as_bytes());
+    for value in [json!({ SECRET: SECRET }), json!([SECRET]), json!(null)] {
+        let error = SecretText::deserialize(value).unwrap_err().to_string();
+        assert!(!error.contains(SECRET), "{error}");
+    }
+}
+
+/// A private key among the published ones is a mistake that `build` rejects; `Debug` may show it before.
+#[test]
+fn debug_shows_neither_the_keys_nor_the_values_of_client_metadata() {
+    let settings = json!({
+        "keys": [{ "kty": "OKP", "d": SECRET }], "members": { "client_secret": SECRET },
+    });
+    let settings: ClientMetadataSettings = serde_json::from_value(settings).unwrap();
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains(SECRET), "{shown}");
+    assert!(shown.contains("client_secret"), "{shown}");
+}
+
 #[tokio::test]
 async fn a_missing_secret_file_is_reported_by_ready() {
     let settings = text("", "", "id = 'shop'\nsecret_file = '/nonexistent/secret'");
@@ -447,6 +486,14 @@ fn invalid_and_contradictory_settings_of_an_api_name_their_keys() {
                 issuer("algorithms = ['RS256']")
             ),
             &["fapi2_security_profile: "],
+        ),
+        (
+            issuer("server = { revocation_endpoint = 'https://id.example.test/revoke' }"),
+            &["issuers[0].server.revocation_endpoint: it has an effect with a login layer only"],
+        ),
+        (
+            introspection("server = { revocation_endpoint = 'https://id.example.test/revoke' }"),
+            &["introspection.server.revocation_endpoint: "],
         ),
         (
             introspection("endpoint = 'x'"),

@@ -215,6 +215,57 @@ fn a_setting_that_the_preset_needs_or_does_not_use_is_named() {
             .to_string();
         assert!(error.contains(expected), "{expected} in {error}");
     }
+}
+
+#[test]
+fn a_setting_that_the_client_or_the_provider_of_a_preset_ignores_is_named() {
+    let apple = format!("id = 'shop'\nkey_id = 'K'\nprivate_key = '''{}'''", p256());
+    let (apple, github, discord) = (
+        ("preset = 'apple'\nteam_id = 'x'", apple.as_str()),
+        ("preset = 'github'", SECRET),
+        ("preset = 'discord'", SECRET),
+    );
+    let of_client = [
+        "authentication = 'client_secret_post'",
+        "assertion_audience = 'https://x.example'",
+        "untyped_assertions = true",
+        "spiffe_assertions = true",
+        "certificate_bound_tokens = true",
+        "unlisted_method = true",
+    ];
+    let of_id_tokens = [
+        "id_token_algorithms = ['ES256']",
+        "trusted_audiences = ['x']",
+        "leeway = '10s'",
+        "requested_claims = { id_token = { email = {} } }",
+        "server.metadata_url = 'https://github.com/metadata'",
+        "server.outage_limit = '2h'",
+    ];
+    let mut rows = Vec::new();
+    for setting in of_client {
+        let client = format!("{}\n{setting}", apple.1);
+        rows.push(("provider.client", setting, text(apple.0, &client)));
+    }
+    for setting in of_id_tokens {
+        for (preset, client) in [github, discord] {
+            let provider = format!("{preset}\n{setting}");
+            rows.push(("provider", setting, text(&provider, client)));
+        }
+    }
+    for (preset, client) in [apple, github, discord] {
+        assert!(read(&text(preset, client)).build().is_ok(), "{preset}");
+    }
+    for (table, setting, text) in rows {
+        let built = read(&text).build();
+        let error = built.err().unwrap_or_else(|| panic!("{text}")).to_string();
+        let name = setting.split(' ').next().unwrap();
+        let expected = format!("{table}.{name}: it has no effect with this preset");
+        assert!(error.contains(&expected), "{expected} in {error}");
+    }
+}
+
+#[test]
+fn a_preset_that_does_not_exist_is_an_error_of_the_reader() {
     let unknown =
         toml::from_str::<tower_oauth::settings::LoginSettings>(&text("preset = 'gogle'", SECRET));
     let error = unknown.unwrap_err();

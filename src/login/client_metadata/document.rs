@@ -16,7 +16,7 @@ pub(in crate::login) fn client_metadata_json(
 ) -> Result<Value, ConfigError> {
     let url = settings.url_of(&settings.paths.client_metadata);
     let client = described_client(settings, &url)?;
-    let mut members = metadata.members.clone();
+    let mut members = Map::new();
     let registrations = registrations(settings, &client.id);
     let keys = key_set(&registrations, metadata)?;
     for registration in registrations {
@@ -30,6 +30,7 @@ pub(in crate::login) fn client_metadata_json(
         }
         merge(&mut members, registration.members)?;
     }
+    add_application_members(&mut members, metadata)?;
     if !members.contains_key("token_endpoint_auth_method") {
         return Err(ConfigError::Setting {
             setting: "client metadata",
@@ -141,6 +142,26 @@ fn merge(members: &mut Map<String, Value>, added: Map<String, Value>) -> Result<
                 members.insert(name, value);
             }
         }
+    }
+    Ok(())
+}
+
+/// Adds the members that the application has set. They are not those of a provider, so they are not merged.
+fn add_application_members(
+    members: &mut Map<String, Value>,
+    metadata: &ClientMetadata,
+) -> Result<(), ConfigError> {
+    for (name, value) in &metadata.members {
+        match members.get(name) {
+            Some(one) if one != value => {
+                return Err(ConfigError::Setting {
+                    setting: "member of the client metadata",
+                    value: format!("{name}: {value}"),
+                    reason: "the client authenticates by another method: remove the member, or use `Client::mutual_tls`",
+                });
+            }
+            _ => members.insert(name.clone(), value.clone()),
+        };
     }
     Ok(())
 }

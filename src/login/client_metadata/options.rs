@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::config_error::ConfigError;
-use crate::crypto::PublishedKey;
+use crate::crypto::{PublishedKey, is_private_jwk};
 use crate::issuer::is_loopback;
 
 /// The metadata of the client that a [`LoginLayer`](crate::LoginLayer) serves: a [Client ID Metadata Document], and the key set of the client.
@@ -124,7 +124,8 @@ impl ClientMetadata {
     /// # Errors
     ///
     /// [`ConfigError::Setting`] for a member that follows from the settings of the layer, that contains a secret
-    /// (`client_secret`), or that contains keys (`jwks`; use [`add_key`](Self::add_key)).
+    /// (`client_secret`, or a private JWK at any depth), or that contains keys (`jwks`; use [`add_key`](Self::add_key)).
+    /// The case of the name does not matter.
     pub fn with_member(self, name: &str, value: impl Into<Value>) -> Result<Self, ConfigError> {
         let value = value.into();
         let invalid = |reason| ConfigError::Setting {
@@ -133,14 +134,19 @@ impl ClientMetadata {
             reason,
         };
         let is_tls_method = || value == "tls_client_auth" || value == "self_signed_tls_client_auth";
-        match name {
+        if name == "token_endpoint_auth_method" && is_tls_method() {
+            return Ok(self.with(name, value));
+        }
+        // In another case or with a language tag (RFC 7591 §2.2) it would be a mistake, too.
+        let base = name.split('#').next().unwrap_or_default().trim();
+        let base = base.to_ascii_lowercase();
+        match base.as_str() {
             "" => Err(invalid("it must have a name")),
-            "token_endpoint_auth_method" if is_tls_method() => Ok(self.with(name, value)),
-            _ if name.starts_with("client_secret") || name == "registration_access_token" => Err(
-                invalid("the document is public and must not contain a secret"),
-            ),
+            _ if is_secret(&base) || contains_secret(&value) => Err(invalid(
+                "the document is public and must not contain a secret or a private key",
+            )),
             "jwks" => Err(invalid("use `ClientMetadata::add_key`")),
-            _ if FROM_SETTINGS.contains(&name) => {
+            _ if FROM_SETTINGS.contains(&base.as_str()) => {
                 Err(invalid("it follows from the settings of the layer"))
             }
             _ => Ok(self.with(name, value)),
@@ -197,6 +203,25 @@ impl ClientMetadata {
 impl Default for ClientMetadata {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Returns whether a member of this name, in lowercase, is a secret (RFC 7591 §3.2.1, RFC 7592 §3).
+fn is_secret(name: &str) -> bool {
+    name.starts_with("client_secret") || name == "registration_access_token"
+}
+
+/// Returns whether an object has a secret member or is a private JWK, at any depth.
+fn contains_secret(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => {
+            is_private_jwk(members)
+                || members.iter().any(|(name, value)| {
+                    is_secret(&name.to_ascii_lowercase()) || contains_secret(value)
+                })
+        }
+        Value::Array(items) => items.iter().any(contains_secret),
+        _ => false,
     }
 }
 

@@ -46,9 +46,11 @@ pub(super) async fn handle<B: Body>(
         Err(refusal) => return settings.reject_login(headers, &refusal, None),
     };
     let Some(provider) = asked.provider else {
-        let choice = settings.choose_provider(kind, parts);
-        return choice
-            .unwrap_or_else(|| settings.login_required(kind, headers, asked.target.as_deref()));
+        return match settings.choose_provider(kind, parts) {
+            Ok(Some(choice)) => choice,
+            Ok(None) => settings.login_required(kind, headers, asked.target.as_deref()),
+            Err(refusal) => settings.reject_login(headers, &refusal, None),
+        };
     };
     // Only a navigation starts a login; no other request gets a transaction cookie.
     if kind != RequestKind::Navigation {

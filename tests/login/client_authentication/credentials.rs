@@ -202,6 +202,12 @@ async fn a_credential_that_cannot_be_read_is_used_later_without_a_restart() {
         ("missing", None, "No such file or directory", outage),
         ("folder", None, "not a regular file", invalid),
         ("empty", Some(Vec::new()), "it is empty", outage),
+        (
+            "blank",
+            Some(b" \n".to_vec()),
+            "it is empty or blank",
+            outage,
+        ),
         ("line-break", Some(b"\r\n".to_vec()), "it is empty", outage),
         (
             "long",

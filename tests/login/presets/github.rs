@@ -193,6 +193,7 @@ async fn an_error_with_status_200_is_an_error_even_beside_a_token() {
 #[tokio::test]
 async fn a_user_without_a_number_is_no_user() {
     for id in [
+        json!(0),
         json!("1"),
         json!("octocat"),
         json!(-1),

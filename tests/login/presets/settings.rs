@@ -14,11 +14,11 @@ fn another_client_and_another_handle_of_the_same_server_can_be_set() {
             .with_client(Client::bearer_token("shop", "t"))
             .is_err()
     );
-    assert!(
-        google()
-            .with_client(Client::confidential("shop", ""))
-            .is_err()
-    );
+    for secret in ["", " ", "\n", "\u{2003}"] {
+        let client = Client::confidential("shop", secret);
+        assert!(google().with_client(client).is_err(), "{secret:?}");
+        assert!(Provider::google("shop", secret).is_err(), "{secret:?}");
+    }
     assert!(google().with_authorization_server(Ok).is_ok());
     let other = |_| AuthorizationServer::new("https://evil.example");
     assert!(google().with_authorization_server(other).is_err());

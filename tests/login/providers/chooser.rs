@@ -188,6 +188,31 @@ async fn hostile_parameters_are_escaped_in_the_page() {
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
 }
 
+/// Each provider repeats the query, which the page escapes: a request would have a response of many times its length.
+#[tokio::test]
+async fn a_query_that_is_longer_than_a_url_of_the_application_is_rejected_before_the_choice() {
+    let shop = TwoProviders::new();
+    let path = |length: usize| format!("/auth/login?x={}", "'".repeat(length - "x=".len()));
+    for (length, status) in [
+        (8000, StatusCode::OK),
+        (8001, StatusCode::BAD_REQUEST),
+        (60_000, StatusCode::BAD_REQUEST),
+    ] {
+        let path = path(length);
+        for ask in [
+            Ask::page(&path),
+            Ask::new("GET", &path).with(&[("accept", "application/json")]),
+        ] {
+            let answer = send(&shop.app, ask).await;
+            assert_eq!(answer.status, status, "{length}");
+            if status == StatusCode::BAD_REQUEST {
+                assert!(answer.text().contains("query_too_long"), "{length}");
+                assert!(answer.text().len() < 4000, "{}", answer.text().len());
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_layer_behind_a_proxy_or_in_a_nested_router_has_the_routes_of_all_providers() {
     let staff = server_for(ISSUER, &["https://shop.example.com/app/auth/callback"]);

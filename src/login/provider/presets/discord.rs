@@ -47,9 +47,13 @@ impl IdentitySource for Discord {
         let user = api.get(USER).await?;
         // A snowflake: a number with more digits than JSON numbers keep, so it is sent as a text.
         let id = user.get("id").and_then(Value::as_str);
-        let is_snowflake = |id: &&str| id.bytes().all(|byte| byte.is_ascii_digit());
+        let is_snowflake = |id: &&str| {
+            id.bytes().all(|byte| byte.is_ascii_digit()) && id.bytes().any(|byte| byte != b'0')
+        };
         let id = id.filter(is_snowflake).ok_or_else(|| {
-            IdentityError::invalid_response(format!("GET {USER}: id is not a text of digits"))
+            IdentityError::invalid_response(format!(
+                "GET {USER}: id is not a text with the digits of a positive integer"
+            ))
         })?;
         let claim = |name| user.get(name).cloned().unwrap_or_default();
         Ok(Identity::new(id)

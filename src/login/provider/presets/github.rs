@@ -67,8 +67,10 @@ impl IdentitySource for GitHub {
         const USER: &str = "https://api.github.com/user";
         let user = api.get(USER).await?;
         // A text would be a name, which can be given to another user.
-        let id = user.get("id").and_then(Value::as_u64).ok_or_else(|| {
-            IdentityError::invalid_response(format!("GET {USER}: id is not a number"))
+        let id = user.get("id").and_then(Value::as_u64);
+        // 0 is the default of a number, and the account of no user.
+        let id = id.filter(|id| *id != 0).ok_or_else(|| {
+            IdentityError::invalid_response(format!("GET {USER}: id is not a positive integer"))
         })?;
         let claim = |name| user.get(name).cloned().unwrap_or_default();
         let identity = Identity::new(id.to_string())
