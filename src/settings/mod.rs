@@ -4,9 +4,8 @@
 //! reads (TOML, YAML, JSON). `build` calls the methods of the layers, so checks, defaults and documentation are the same.
 //! What a text cannot express is set on the layer that `build` returns: a session store, hooks, pages.
 //!
-//! No setting is silently ignored. One that does not exist is an error when the text is read. One with an invalid value, or
-//! without an effect beside the others, is a [`ConfigError`](crate::ConfigError) of `build` that names it:
-//! `provider.client.secret_file`.
+//! A setting that does not exist is an error when the text is read. One with an invalid value, or that the preset of its
+//! provider does not use, is a [`ConfigError`](crate::ConfigError) of `build` that names it: `provider.client.secret_file`.
 //!
 //! ```
 //! use serde::Deserialize;
