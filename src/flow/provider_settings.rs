@@ -1,4 +1,5 @@
-//! The settings of a flow for what differs among providers: who identifies its users, and which issuers its tokens have.
+//! The settings of a flow for what differs among providers: who identifies its users, and which issuers they
+//! belong to.
 
 use super::identity::{IdentitySource, SharedIdentitySource};
 use super::settings::{Flow, check_client};
@@ -84,5 +85,19 @@ impl<R> Flow<R> {
     ) -> Result<Self, ConfigError> {
         let issuers = ExpectedIssuer::tenants(self.server.issuer(), tenants)?;
         self.with_id_tokens(|settings| Ok(settings.with_issuer(issuers)))
+    }
+}
+
+impl<R> Flow<R> {
+    /// Returns the issuer that users of a token with this `iss` belong to. `None` if no user of this provider does.
+    pub(crate) fn issuer_of<'a>(&'a self, iss: &'a str) -> Option<&'a str> {
+        self.id_tokens()
+            .issuer()
+            .canonical(self.server.issuer(), iss)
+    }
+
+    /// Returns every issuer that users of this provider can belong to.
+    pub(crate) fn issuers(&self) -> Vec<&str> {
+        self.id_tokens().issuer().all(self.server.issuer())
     }
 }

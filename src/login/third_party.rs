@@ -26,7 +26,7 @@ impl LoginLayer {
     ///
     /// | parameter | meaning |
     /// | --- | --- |
-    /// | `iss` | must be the issuer of a provider of this layer, byte for byte; users sign in at the first one that has it; otherwise the response is 400. Without it, a GET is a link of the application, and a POST is rejected with 400 |
+    /// | `iss` | must be an issuer of a provider of this layer, byte for byte (of several tenants: that of a permitted one); users sign in at the first one that has it; otherwise the response is 400. Without it, a GET is a link of the application, and a POST is rejected with 400 |
     /// | `login_hint` | is forwarded to the authorization server |
     /// | `target_link_uri` | the return target: a URL of this origin or a path of it. Anything else is logged and replaced by [the default](Self::with_default_return_to) |
     ///
@@ -70,7 +70,9 @@ impl Settings {
         let Some(provider) = self.third_party_provider(&pairs, provider)? else {
             return Err(MALFORMED.because("the form has no `iss`"));
         };
-        let issuer = encode_component(provider.flow.server().issuer());
+        // That of a tenant stays that of the tenant.
+        let issuer = single(&pairs, ISS).and_then(|iss| provider.flow.issuer_of(iss));
+        let issuer = encode_component(issuer.unwrap_or_default());
         let path = self.paths.login_of(&provider.name);
         let mut location = format!("{path}?{ISS}={issuer}");
         let hints = pairs.iter().filter(|(name, _)| name == LOGIN_HINT);
@@ -103,10 +105,10 @@ impl Settings {
         };
         let accepts = |one: &&ProviderEntry| provider.is_none_or(|named| named.name == one.name);
         let mut providers = self.manager.providers().all().filter(accepts);
-        let found = providers.find(|one| one.flow.server().issuer() == issuer);
+        let found = providers.find(|one| one.flow.issuer_of(issuer).is_some());
         found.map(Some).ok_or_else(|| {
             let providers = self.manager.providers().all().filter(accepts);
-            let expected = listed(providers.map(|one| one.flow.server().issuer()));
+            let expected = listed(providers.flat_map(|one| one.flow.issuers()));
             OTHER_ISSUER.because(format!(
                 "`iss` is {}, expected the issuer of a provider of this layer, {expected}, byte for byte",
                 log_safe(issuer)

@@ -77,6 +77,13 @@ pub struct UserKey<'a> {
     pub subject: &'a str,
 }
 
+impl<'a> UserKey<'a> {
+    /// Creates the key of a user from what an application has stored of [`Session::user_key`](crate::Session::user_key).
+    pub const fn new(issuer: &'a str, subject: &'a str) -> Self {
+        Self { issuer, subject }
+    }
+}
+
 /// Identifies a user by the first 16 bytes of SHA-256 over issuer and subject.
 ///
 /// Users may be able to choose their subject. With 16 bytes, finding a subject with the digest of another user takes

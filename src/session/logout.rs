@@ -15,7 +15,7 @@ use super::index::{self, IndexEntry, IndexTag, SessionIndex};
 use super::manager::SessionManager;
 use crate::clock::{MAX_CLOCK_SKEW, time_until};
 use crate::flow::Flow;
-use crate::record::SessionRecord;
+use crate::record::{SessionRecord, UserKey};
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 use crate::token::logout_token::LogoutToken;
 
@@ -33,8 +33,8 @@ pub(super) struct BulkLogout<'a> {
     pub(super) list: SessionIndex,
     /// Limits a logout of a user to the sessions of this `sid`.
     pub(super) sid: Option<IndexTag>,
-    /// Issuer and subject, if known.
-    pub(super) user: Option<(&'a str, &'a str)>,
+    /// If known.
+    pub(super) user: Option<UserKey<'a>>,
     /// Logins in progress end too if their ID token was issued at this time or before.
     pub(super) issued_until: i64,
     /// Whether that also holds for indexed sessions, so that a late logout ends no later login. Otherwise all
@@ -71,15 +71,16 @@ impl SessionManager {
         let Some(store) = self.store() else {
             return Err(StoreError::unavailable("there is no store").into());
         };
-        let issuer = flow.server().issuer();
-        let used_jti = used_jti(flow, &token.jwt_id);
+        let issuer = token.issuer.as_str();
+        let used_jti = used_jti(flow, token);
         if store.get(&used_jti).await?.is_some() {
             return Err(EndSessionError::Replayed);
         }
-        let user = token.subject.as_deref().map(|subject| (issuer, subject));
-        let user_list = user.map(|(_, subject)| SessionIndex::of_user(flow, subject));
+        let user = token.subject.as_deref();
+        let user = user.map(|subject| UserKey::new(issuer, subject));
+        let user_list = user.map(|user| SessionIndex::of_user(flow, user));
         let sid_list = token.session_id.as_deref();
-        let sid_list = sid_list.map(|sid| SessionIndex::of_sid(flow, sid));
+        let sid_list = sid_list.map(|sid| SessionIndex::of_sid(flow, issuer, sid));
         let (list, sid) = match (user_list, sid_list) {
             (Some(list), None) | (None, Some(list)) => (list, None),
             // The token means neither other sessions of this user nor other users with this `sid`. Some
@@ -271,8 +272,8 @@ impl LogoutWatermark {
 }
 
 /// Returns the store key of a used `jti`, which is unique within its issuer (RFC 7519 §4.1.7).
-fn used_jti(flow: &Flow, jwt_id: &str) -> Key {
-    Key::new("logout", &index::digest(flow, jwt_id))
+fn used_jti(flow: &Flow, token: &LogoutToken) -> Key {
+    Key::new("logout", &index::digest(flow, &token.issuer, &token.jwt_id))
 }
 
 /// Returns the store key of the watermark of an index.

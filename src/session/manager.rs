@@ -21,7 +21,7 @@ use crate::crypto::seal::{Purpose, SealContext};
 use crate::expiring_map::ExpiringMap;
 use crate::flow::Flow;
 use crate::random::{Random, RandomError};
-use crate::record::{SessionId, SessionRecord, SessionRef};
+use crate::record::{SessionId, SessionRecord, SessionRef, UserKey};
 use crate::store::{Key, SharedStore};
 use crate::sync::Mutex;
 use crate::telemetry::LogLimits;
@@ -248,7 +248,7 @@ impl SessionManager {
     pub(crate) fn notify_ended_unopened(
         &self,
         id: Option<SessionId>,
-        user: Option<(&str, &str)>,
+        user: Option<UserKey<'_>>,
         reason: EndReason,
     ) {
         let ended = EndedSession::unopened(id, user, reason);

@@ -179,7 +179,7 @@ impl TestSession {
         let now = manager.time().wall();
         let mut claims = self.claims.clone();
         for (name, value) in [
-            ("iss", Value::from(flow.server().issuer())),
+            ("iss", Value::from(flow.issuers().first().copied())),
             ("aud", flow.client().id().into()),
             ("iat", now.into()),
             ("exp", now.saturating_add(300).into()),

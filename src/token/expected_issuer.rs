@@ -50,7 +50,9 @@ impl ExpectedIssuer {
         for tenant in tenants {
             let issuer = issuer_of_tenant(template, tenant)?;
             let id = tenant.to_ascii_lowercase();
-            all.push(Tenant { id, issuer });
+            if !all.iter().any(|one: &Tenant| one.id == id) {
+                all.push(Tenant { id, issuer });
+            }
         }
         if all.is_empty() {
             return Err(invalid("[]", "at least one tenant is required"));
@@ -66,6 +68,14 @@ impl ExpectedIssuer {
                 (iss == server || aliases.iter().any(|one| one == iss)).then_some(server)
             }
             Self::Tenants(tenants) => tenants.iter().any(|one| one.issuer == iss).then_some(iss),
+        }
+    }
+
+    /// Returns every issuer that users can belong to. `server` is the issuer of the server.
+    pub(crate) fn all<'a>(&'a self, server: &'a str) -> Vec<&'a str> {
+        match self {
+            Self::Exact | Self::Aliases(_) => vec![server],
+            Self::Tenants(tenants) => tenants.iter().map(|one| one.issuer.as_str()).collect(),
         }
     }
 

@@ -77,7 +77,8 @@ async fn verify(
     let issuer = logout_token::claimed_issuer(token);
     let mut flows: Vec<_> = settings.manager.providers().all().collect();
     if flows.len() > 1 {
-        flows.retain(|one| Some(one.flow.server().issuer()) == issuer.as_deref());
+        let issuer = issuer.as_deref().unwrap_or_default();
+        flows.retain(|one| one.flow.issuer_of(issuer).is_some());
     }
     let mut outcome = Err(LogoutTokenError::Token(VerifyErrorKind::Issuer));
     for provider in flows {

@@ -85,7 +85,11 @@ async fn end(
             continue;
         };
         let record = loaded.record();
-        let is_other = |(issuer, sid)| record.issuer() != issuer || record.sid() != Some(sid);
+        let provider = manager.providers().of(record);
+        let is_other = |(iss, sid)| {
+            let issuer = provider.and_then(|provider| provider.flow.issuer_of(iss));
+            issuer != Some(record.issuer()) || record.sid() != Some(sid)
+        };
         if named.is_some_and(is_other) {
             continue;
         }
@@ -112,11 +116,14 @@ async fn end(
 /// whether a session ended.
 fn page(settings: &Settings, status: StatusCode) -> LayerResponse {
     let providers = settings.manager.providers().all();
-    let issuers = providers.filter_map(|one| Url::parse(one.flow.server().issuer()).ok());
-    let mut origins: Vec<_> = issuers
-        .map(|issuer| issuer.origin().ascii_serialization())
-        .collect();
-    origins.dedup();
+    let issuers = providers.flat_map(|one| one.flow.issuers());
+    let mut origins = Vec::new();
+    for issuer in issuers.filter_map(|issuer| Url::parse(issuer).ok()) {
+        let origin = issuer.origin().ascii_serialization();
+        if !origins.contains(&origin) {
+            origins.push(origin);
+        }
+    }
     let ancestors = match origins.is_empty() {
         true => "'none'".to_owned(),
         false => origins.join(" "),

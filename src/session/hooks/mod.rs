@@ -90,15 +90,15 @@ impl EndedSession {
         }
     }
 
-    /// A session whose record cannot be read. `user` is issuer and subject, if known.
+    /// A session whose record cannot be read. `user` is its user, if known.
     pub(super) fn unopened(
         id: Option<SessionId>,
-        user: Option<(&str, &str)>,
+        user: Option<UserKey<'_>>,
         reason: EndReason,
     ) -> Self {
         Self {
             id,
-            user: user.map(|(issuer, subject)| (issuer.to_owned(), subject.to_owned())),
+            user: user.map(|user| (user.issuer.to_owned(), user.subject.to_owned())),
             claims: None,
             reason,
         }

@@ -12,7 +12,7 @@ use crate::crypto::base64url;
 use crate::crypto::binding::join;
 use crate::crypto::digest::sha256;
 use crate::flow::Flow;
-use crate::record::SessionId;
+use crate::record::{SessionId, UserKey};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 /// The index of one user or of one `sid`.
@@ -45,19 +45,19 @@ pub(in crate::session) struct IndexEntry {
 }
 
 impl SessionIndex {
-    /// Returns the index of a user (`sub`).
-    pub(in crate::session) fn of_user(flow: &Flow, subject: &str) -> Self {
+    /// Returns the index of a user: `issuer` is that of the session.
+    pub(in crate::session) fn of_user(flow: &Flow, user: UserKey<'_>) -> Self {
         Self {
             by: IndexedBy::User,
-            id: digest(flow, subject),
+            id: digest(flow, user.issuer, user.subject),
         }
     }
 
-    /// Returns the index of a session at the authorization server (`sid`).
-    pub(in crate::session) fn of_sid(flow: &Flow, sid: &str) -> Self {
+    /// Returns the index of a session at the authorization server (`sid`), which is unique within its issuer.
+    pub(in crate::session) fn of_sid(flow: &Flow, issuer: &str, sid: &str) -> Self {
         Self {
             by: IndexedBy::Sid,
-            id: digest(flow, sid),
+            id: digest(flow, issuer, sid),
         }
     }
 
@@ -107,9 +107,10 @@ impl IndexTag {
 }
 
 /// Returns a digest of `id`, issuer and client. Not `id` itself, since a subject may be an e-mail address. All layers of
-/// a client share it, since a logout token that arrives at one of them is for the sessions of all.
-pub(in crate::session) fn digest(flow: &Flow, id: &str) -> String {
-    let parts = [flow.server().issuer(), flow.client().id(), id];
+/// a client share it, since a logout token that arrives at one of them is for the sessions of all. The issuer is that of
+/// the users and not that of the server, which several tenants share.
+pub(in crate::session) fn digest(flow: &Flow, issuer: &str, id: &str) -> String {
+    let parts = [issuer, flow.client().id(), id];
     base64url::encode(&sha256(&join(&parts.map(str::as_bytes))))
 }
 

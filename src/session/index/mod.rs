@@ -18,8 +18,10 @@ impl SessionManager {
         record: &SessionRecord,
     ) -> Option<(SessionIndex, Option<SessionIndex>)> {
         let flow = self.flow_of(record)?;
-        let by_sid = record.sid().map(|sid| SessionIndex::of_sid(flow, sid));
-        Some((SessionIndex::of_user(flow, record.subject()), by_sid))
+        let by_sid = record
+            .sid()
+            .map(|sid| SessionIndex::of_sid(flow, record.issuer(), sid));
+        Some((SessionIndex::of_user(flow, record.user_key()), by_sid))
     }
 
     /// Adds a new session to its indexes before it is stored anywhere else: a session in no index could not
@@ -158,8 +160,8 @@ impl SessionManager {
         new_session: &SessionRecord,
     ) -> Result<(), StoreError> {
         self.end_by_id(id).await?;
-        let user = (new_session.issuer(), new_session.subject());
-        self.notify_ended_unopened(Some(*id), Some(user), EndReason::Replaced);
+        let user = Some(new_session.user_key());
+        self.notify_ended_unopened(Some(*id), user, EndReason::Replaced);
         Ok(())
     }
 }

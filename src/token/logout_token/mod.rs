@@ -27,6 +27,8 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// The claims of a validated logout token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogoutToken {
+    /// The issuer of the users that it concerns: that of their sessions.
+    pub(crate) issuer: String,
     /// `jti`, which identifies a repeated delivery.
     pub(crate) jwt_id: String,
     /// `iat`, in seconds since the Unix epoch, by the clock of the authorization server.
@@ -140,7 +142,10 @@ fn read(
         .ok_or(LogoutTokenError::JwtId)?;
     let (subject, session_id) = subject_and_session(&payload)?;
     let expires_at = claims.expires_at.unwrap_or(i64::MAX);
+    let issuer = claims.issuer.as_deref();
+    let issuer = issuer.ok_or(LogoutTokenError::Token(VerifyErrorKind::Issuer))?;
     Ok(LogoutToken {
+        issuer: issuer.to_owned(),
         jwt_id: jwt_id.to_owned(),
         issued_at,
         valid_until: too_old.min(expires_at.saturating_add(settings.leeway)),

@@ -2,9 +2,11 @@
 
 use serde_json::json;
 use tower_oauth::Provider;
+use tower_oauth::session::UserKey;
+use tower_oauth::store::MemoryStore;
 
 use super::documents;
-use super::imitation::{App, Imitation};
+use super::imitation::{App, Imitation, logout_token, report};
 use crate::support::shop::parameter;
 
 const DOCUMENT: &str = "https://accounts.google.com/.well-known/openid-configuration";
@@ -51,4 +53,43 @@ async fn a_refresh_token_is_requested_with_two_parameters() {
     let parameter = |name| parameter(&started.location, name);
     assert_eq!(parameter("access_type").as_deref(), Some("offline"));
     assert_eq!(parameter("prompt").as_deref(), Some("consent"));
+}
+
+/// A further provider changes nothing.
+#[tokio::test]
+async fn both_forms_of_the_issuer_end_the_sessions_of_the_user() {
+    for by in ["https://accounts.google.com", "accounts.google.com"] {
+        let provider = Imitation::of(DOCUMENT, &documents::google());
+        let mut admin = None;
+        let mut app = App::with(
+            &provider,
+            Provider::google("shop", "secret").unwrap(),
+            |login| {
+                let login = login.with_session_store(MemoryStore::new().with_single_process());
+                let github = Provider::github("shop", "secret").unwrap();
+                let login = login.add_provider(github).unwrap();
+                admin = Some(login.sessions());
+                login
+            },
+        );
+        let admin = admin.unwrap();
+        let claims =
+            json!({ "iss": "accounts.google.com", "aud": "shop", "azp": "shop", "sub": "1" });
+        app.sign_in(TOKEN, &claims).await;
+        assert!(app.is_signed_in().await);
+        let answer = report(
+            &mut app,
+            &logout_token(&json!({ "iss": by, "aud": "shop", "sub": "1" })),
+        )
+        .await;
+        assert_eq!(answer.status, 200, "{by}: {}", answer.text());
+        assert!(!app.is_signed_in().await, "{by}");
+
+        app.clock.advance(std::time::Duration::from_secs(2));
+        app.sign_in(TOKEN, &claims).await;
+        let user = UserKey::new(by, "1");
+        assert_eq!(admin.of_user_key(user).await.unwrap().len(), 1, "{by}");
+        assert_eq!(admin.end_user_key(user).await.unwrap(), 1, "{by}");
+        assert!(!app.is_signed_in().await, "{by}");
+    }
 }

@@ -138,6 +138,30 @@ pub fn id_token(nonce: &str, claims: &Value) -> String {
     KEY.sign(header.as_bytes(), all.to_string().as_bytes())
 }
 
+/// Returns a logout token with these claims (OpenID Connect Back-Channel Logout §2.4). Its `jti` is always the same.
+pub fn logout_token(claims: &Value) -> String {
+    let event = "http://schemas.openid.net/event/backchannel-logout";
+    let mut all = claims.clone();
+    for (name, value) in [
+        ("iat", json!(NOW)),
+        ("exp", json!(NOW + 60)),
+        ("jti", json!("one")),
+        ("events", json!({ event: {} })),
+    ] {
+        all[name] = value;
+    }
+    let header = json!({ "alg": "RS256", "kid": "imitated", "typ": "logout+jwt" }).to_string();
+    KEY.sign(header.as_bytes(), all.to_string().as_bytes())
+}
+
+/// Sends a logout token to the application.
+pub async fn report(app: &mut App, logout_token: &str) -> Answer {
+    let ask = Ask::new("POST", "/auth/backchannel-logout")
+        .with(&[("content-type", "application/x-www-form-urlencoded")])
+        .body(&format!("logout_token={logout_token}"));
+    app.send(ask).await
+}
+
 /// An application with one provider.
 pub struct App {
     pub provider: Imitation,

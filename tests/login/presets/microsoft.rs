@@ -1,11 +1,15 @@
 //! Entra ID with several tenants: issuers from a template, and keys of one tenant.
 
 use serde_json::{Value, json};
-use tower_oauth::Provider;
+use tokio::sync::mpsc;
+use tower_oauth::session::{EndedSession, SessionAdmin, SessionAdminError, UserKey};
+use tower_oauth::store::MemoryStore;
+use tower_oauth::{LoginLayer, Provider};
 
 use super::documents;
-use super::imitation::{App, Imitation, KEY};
+use super::imitation::{App, Imitation, KEY, logout_token, report};
 use crate::support::logs::Logs;
+use crate::support::shop::{Ask, Jar};
 
 const CONTOSO: &str = "11111111-aaaa-4aaa-8aaa-111111111111";
 const FABRIKAM: &str = "22222222-bbbb-4bbb-8bbb-222222222222";
@@ -125,9 +129,7 @@ async fn metadata_for_several_tenants_are_not_those_of_one_tenant() {
     let provider = Imitation::of(&url, &document);
     let preset = Provider::microsoft(CONTOSO, "shop", "secret").unwrap();
     let mut app = App::new(&provider, preset);
-    let answer = app
-        .send(crate::support::shop::Ask::page("/auth/login"))
-        .await;
+    let answer = app.send(Ask::page("/auth/login")).await;
     assert_eq!(answer.status, 500);
 }
 
@@ -149,4 +151,199 @@ fn a_tenant_is_a_guid() {
     }
     assert!(Provider::microsoft_tenants([], "shop", "secret").is_err());
     assert!(Provider::microsoft_tenants([CONTOSO], "shop", "secret").is_ok());
+}
+
+const SUBJECT: &str = "the-same-sub";
+
+fn with_store(login: LoginLayer) -> LoginLayer {
+    login.with_session_store(MemoryStore::new().with_single_process())
+}
+
+fn github() -> Provider {
+    Provider::github("shop", "secret").unwrap()
+}
+
+fn both_tenants(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> App {
+    let preset = Provider::microsoft_tenants([CONTOSO, FABRIKAM], "shop", "secret").unwrap();
+    App::with(&entra("organizations", TEMPLATE), preset, configure)
+}
+
+/// Signs in the user of a tenant in a browser of its own. Both users have one `sub` and one `sid`.
+async fn sign_in_at(app: &mut App, tenant: &str) -> Jar {
+    app.jar = Jar::default();
+    let mut claims = claims(tenant);
+    claims["sid"] = "the-same-sid".into();
+    let answer = app.sign_in(&token_endpoint("organizations"), &claims).await;
+    assert_eq!(answer.status, 303, "{tenant}");
+    std::mem::take(&mut app.jar)
+}
+
+async fn are_signed_in(app: &mut App, jars: [&Jar; 2]) -> [bool; 2] {
+    let mut signed_in = [false; 2];
+    for (jar, signed_in) in jars.into_iter().zip(&mut signed_in) {
+        app.jar = jar.clone();
+        *signed_in = app.is_signed_in().await;
+    }
+    signed_in
+}
+
+#[tokio::test]
+async fn users_of_two_tenants_with_one_subject_do_not_replace_each_other() {
+    let mut app = both_tenants(|login| with_store(login).with_max_sessions_per_user(1).unwrap());
+    let first = sign_in_at(&mut app, CONTOSO).await;
+    let second = sign_in_at(&mut app, FABRIKAM).await;
+    assert_eq!(are_signed_in(&mut app, [&first, &second]).await, [true; 2]);
+    let third = sign_in_at(&mut app, CONTOSO).await;
+    assert_eq!(
+        are_signed_in(&mut app, [&first, &third]).await,
+        [false, true]
+    );
+    assert_eq!(are_signed_in(&mut app, [&third, &second]).await, [true; 2]);
+}
+
+/// OpenID Connect Core §5.7: `sub` and `sid` are unique only within `iss`. A further provider changes nothing.
+#[tokio::test]
+async fn a_logout_token_of_a_tenant_ends_sessions_of_this_tenant_only() {
+    for further in [false, true] {
+        for names in [&["sub"][..], &["sid"], &["sub", "sid"]] {
+            let context = format!("{names:?} {further}");
+            let mut app = both_tenants(|login| match further {
+                true => with_store(login).add_provider(github()).unwrap(),
+                false => with_store(login),
+            });
+            let contoso = sign_in_at(&mut app, CONTOSO).await;
+            let fabrikam = sign_in_at(&mut app, FABRIKAM).await;
+            let token = |tenant: &str| {
+                let mut claims = json!({ "iss": issuer(tenant), "tid": tenant, "aud": "shop" });
+                for name in names {
+                    claims[*name] = format!("the-same-{name}").into();
+                }
+                logout_token(&claims)
+            };
+            let stranger = report(&mut app, &token(STRANGER)).await;
+            assert_eq!(stranger.status, 400, "{context}");
+            let answer = report(&mut app, &token(CONTOSO)).await;
+            assert_eq!(answer.status, 200, "{context} {}", answer.text());
+            let left = are_signed_in(&mut app, [&contoso, &fabrikam]).await;
+            assert_eq!(left, [false, true], "{context}");
+            // The `jti` is unique within its issuer too.
+            let answer = report(&mut app, &token(FABRIKAM)).await;
+            assert_eq!(answer.status, 200, "{context} {}", answer.text());
+            let left = are_signed_in(&mut app, [&contoso, &fabrikam]).await;
+            assert_eq!(left, [false, false], "{context}");
+        }
+    }
+}
+
+fn administered() -> (App, SessionAdmin, mpsc::UnboundedReceiver<Option<String>>) {
+    let (sender, ended) = mpsc::unbounded_channel();
+    let mut admin = None;
+    let app = both_tenants(|login| {
+        let login = with_store(login).with_on_logout(move |ended: EndedSession| {
+            let user = ended.user_key().map(|user| user.issuer.to_owned());
+            sender.send(user).unwrap();
+            async {}
+        });
+        admin = Some(login.sessions());
+        login
+    });
+    (app, admin.unwrap(), ended)
+}
+
+#[tokio::test]
+async fn the_logout_hook_gets_the_issuer_of_the_tenant() {
+    for by in ["subject", "key", "logout token"] {
+        let (mut app, admin, mut ended) = administered();
+        sign_in_at(&mut app, FABRIKAM).await;
+        let tenant = issuer(FABRIKAM);
+        match by {
+            "subject" => assert_eq!(admin.end_user(SUBJECT).await.unwrap(), 1),
+            "key" => {
+                let user = UserKey::new(&tenant, SUBJECT);
+                assert_eq!(admin.end_user_key(user).await.unwrap(), 1);
+            }
+            _ => {
+                let claims =
+                    json!({ "iss": tenant, "tid": FABRIKAM, "aud": "shop", "sub": SUBJECT });
+                let answer = report(&mut app, &logout_token(&claims)).await;
+                assert_eq!(answer.status, 200);
+            }
+        }
+        assert_eq!(ended.recv().await, Some(Some(tenant)), "{by}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_key_is_one_user_of_one_tenant_and_a_subject_or_sid_is_all_tenants() {
+    let (mut app, admin, _ended) = administered();
+    let contoso = sign_in_at(&mut app, CONTOSO).await;
+    let fabrikam = sign_in_at(&mut app, FABRIKAM).await;
+    assert_eq!(admin.of_user(SUBJECT).await.unwrap().len(), 2);
+    assert_eq!(admin.of_sid("the-same-sid").await.unwrap().len(), 2);
+    let (tenant, stranger) = (issuer(CONTOSO), issuer(STRANGER));
+    let user = UserKey::new(&tenant, SUBJECT);
+    assert_eq!(admin.of_user_key(user).await.unwrap().len(), 1);
+    for unknown in [TEMPLATE, &stranger] {
+        let outcome = admin.end_user_key(UserKey::new(unknown, SUBJECT)).await;
+        let is_refused =
+            matches!(outcome, Err(SessionAdminError::UnknownIssuer(issuer)) if issuer == unknown);
+        assert!(is_refused, "{unknown}");
+    }
+    assert_eq!(admin.end_user_key(user).await.unwrap(), 1);
+    let left = are_signed_in(&mut app, [&contoso, &fabrikam]).await;
+    assert_eq!(left, [false, true]);
+    let again = sign_in_at(&mut app, CONTOSO).await;
+    assert_eq!(admin.end_sid("the-same-sid").await.unwrap(), 2);
+    let left = are_signed_in(&mut app, [&again, &fabrikam]).await;
+    assert_eq!(left, [false, false]);
+}
+
+/// Front-Channel Logout §2, and OpenID Connect Core §4: `iss` is the issuer of the tenant, and not the template.
+#[tokio::test]
+async fn a_frame_and_a_portal_name_the_issuer_of_the_tenant() {
+    let mut app = both_tenants(|login| {
+        let login = with_store(login).with_third_party_login();
+        login.add_provider(github()).unwrap()
+    });
+    let encoded = |issuer: &str| {
+        let encoded = url::form_urlencoded::byte_serialize(issuer.as_bytes());
+        encoded.collect::<String>()
+    };
+    let session = sign_in_at(&mut app, CONTOSO).await;
+    for (iss, stays) in [
+        (TEMPLATE.to_owned(), true),
+        (issuer(FABRIKAM), true),
+        (issuer(STRANGER), true),
+        (issuer(CONTOSO), false),
+    ] {
+        let path = "/auth/frontchannel-logout";
+        let frame = Ask::page(&format!("{path}?iss={}&sid=the-same-sid", encoded(&iss)));
+        app.jar = session.clone();
+        let answer = app.send(frame).await;
+        let policy = answer.headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy
+                .ends_with("frame-ancestors https://login.microsoftonline.com https://github.com"),
+            "{policy}"
+        );
+        assert_eq!(app.is_signed_in().await, stays, "{iss}");
+    }
+    app.jar = Jar::default();
+    for (iss, status) in [
+        (TEMPLATE.to_owned(), 400),
+        (issuer(STRANGER), 400),
+        (issuer(FABRIKAM), 303),
+    ] {
+        let link = Ask::page(&format!("/auth/login?iss={}", encoded(&iss)));
+        assert_eq!(app.send(link).await.status, status, "{iss}");
+        let form = Ask::new("POST", "/auth/login")
+            .with(&[("content-type", "application/x-www-form-urlencoded")])
+            .body(&format!("iss={}", encoded(&iss)));
+        let answer = app.send(form).await;
+        assert_eq!(answer.status, status, "{iss}");
+        if status == 303 {
+            let answer = app.send(Ask::page(answer.location())).await;
+            assert!(answer.location().contains("microsoftonline"), "{answer:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tower_oauth::session::{LoginDecision, NewLogin, SessionAdminError, SubjectSource};
+use tower_oauth::session::{LoginDecision, NewLogin, SessionAdminError, SubjectSource, UserKey};
 use tower_oauth::testing::{Endpoint, GrantType};
 
 use super::*;
@@ -15,7 +15,10 @@ session_modes! {
         a_provider_that_is_added_later_keeps_the_sessions_of_the_first_one,
         sessions_of_a_provider_that_was_removed_have_ended,
     ],
-    with_store: [the_same_subject_at_two_providers_is_two_users],
+    with_store: [
+        the_same_subject_at_two_providers_is_two_users,
+        a_user_key_names_the_user_at_any_provider,
+    ],
 }
 
 async fn the_same_subject_at_two_providers_is_two_users(mode: Mode) {
@@ -64,6 +67,34 @@ async fn the_same_subject_at_two_providers_is_two_users(mode: Mode) {
     let another = shop.browser();
     shop.sign_in(&another, "staff").await;
     assert_eq!(greeting(&at_staff).await, "offers");
+}
+
+/// Both users have the subject `alice`.
+async fn a_user_key_names_the_user_at_any_provider(mode: Mode) {
+    for (name, issuer, other) in [("staff", ISSUER, "partner"), ("partner", PARTNER, "staff")] {
+        let shop = TwoProviders::kept(mode);
+        let (ending, staying) = (shop.browser(), shop.browser());
+        shop.sign_in(&ending, name).await;
+        shop.sign_in(&staying, other).await;
+        let (sessions, user) = (shop.login.sessions(), UserKey::new(issuer, "alice"));
+        assert_eq!(sessions.of_user_key(user).await.unwrap().len(), 1, "{name}");
+        let stranger = UserKey::new("https://evil.example", "alice");
+        for (sessions, user) in [(&sessions, stranger), (&sessions.at_provider(other), user)] {
+            for refused in [
+                sessions.of_user_key(user).await.map(|_| ()),
+                sessions.end_user_key(user).await.map(|_| ()),
+            ] {
+                let error = refused.unwrap_err();
+                assert!(
+                    matches!(error, SessionAdminError::UnknownIssuer(issuer) if issuer == user.issuer)
+                );
+            }
+        }
+        assert_eq!(greeting(&ending).await, format!("alice at {name}"));
+        assert_eq!(sessions.end_user_key(user).await.unwrap(), 1, "{name}");
+        assert_eq!(greeting(&ending).await, "offers", "{name}");
+        assert_eq!(greeting(&staying).await, format!("alice at {other}"));
+    }
 }
 
 async fn a_refresh_is_sent_to_the_provider_of_the_session(mode: Mode) {
