@@ -6,7 +6,7 @@ use tower_oauth::session::UserKey;
 use tower_oauth::store::MemoryStore;
 
 use super::documents;
-use super::imitation::{App, Imitation, logout_token, report};
+use super::imitation::{App, Imitation, NOW, logout_token, report};
 use crate::support::shop::parameter;
 
 const DOCUMENT: &str = "https://accounts.google.com/.well-known/openid-configuration";
@@ -72,8 +72,9 @@ async fn both_forms_of_the_issuer_end_the_sessions_of_the_user() {
                 login
             },
         );
+        app.login_path = "/auth/login/google";
         let admin = admin.unwrap();
-        let claims =
+        let mut claims =
             json!({ "iss": "accounts.google.com", "aud": "shop", "azp": "shop", "sub": "1" });
         app.sign_in(TOKEN, &claims).await;
         assert!(app.is_signed_in().await);
@@ -85,7 +86,8 @@ async fn both_forms_of_the_issuer_end_the_sessions_of_the_user() {
         assert_eq!(answer.status, 200, "{by}: {}", answer.text());
         assert!(!app.is_signed_in().await, "{by}");
 
-        app.clock.advance(std::time::Duration::from_secs(2));
+        claims["iat"] = (NOW + 1).into();
+        app.clock.advance(std::time::Duration::from_secs(1));
         app.sign_in(TOKEN, &claims).await;
         let user = UserKey::new(by, "1");
         assert_eq!(admin.of_user_key(user).await.unwrap().len(), 1, "{by}");

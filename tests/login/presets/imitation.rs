@@ -168,6 +168,8 @@ pub struct App {
     pub clock: ManualClock,
     pub router: Router,
     pub jar: Jar,
+    /// That of the provider, if there are several.
+    pub login_path: &'static str,
 }
 
 /// A login that waits for the callback.
@@ -206,6 +208,7 @@ impl App {
             clock,
             router,
             jar: Jar::default(),
+            login_path: "/auth/login",
         }
     }
 
@@ -216,7 +219,7 @@ impl App {
     }
 
     pub async fn start(&mut self) -> Started {
-        let answer = self.send(Ask::page("/auth/login")).await;
+        let answer = self.send(Ask::page(self.login_path)).await;
         assert_eq!(answer.status, 303, "{}", answer.text());
         Started {
             location: answer.location().to_owned(),
