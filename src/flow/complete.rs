@@ -5,7 +5,7 @@ use super::error::FlowError;
 use super::settings::Flow;
 use crate::clock::unix_seconds;
 use crate::protocol::token_response::TokenResponse;
-use crate::protocol::{Claims, IdToken};
+use crate::protocol::{AccessToken, Claims, IdToken};
 use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens, SubjectSource};
 use crate::token::id_token::{self, LoginExpectations};
 
@@ -25,20 +25,44 @@ impl Flow {
             Some(scopes) => self.granted_scopes(scopes),
             None => self.scopes.clone(),
         };
-        let (claims, id_token) = match &self.identity {
-            Some(source) => {
-                let claims = self.identified_claims(source, &tokens.access_token, &scopes);
-                let claims = claims.await?;
-                (claims, None)
-            }
-            None => {
-                let (claims, id_token) = self.verified_claims(&grant, &mut tokens).await?;
-                (claims, Some(id_token))
-            }
-        };
-
         let now = unix_seconds(&**self.clock());
         let (access_token_expires_at, refresh_token_expires_at) = self.expiry_of(&tokens, now);
+        let mut session_tokens = SessionTokens {
+            resource: self.main_resource().cloned(),
+            scopes,
+            access_token: tokens.access_token,
+            access_token_since: now,
+            access_token_expires_at,
+            refresh_token: tokens.refresh_token,
+            refresh_token_expires_at,
+            id_token: None,
+            proof_key: self.proof_key(&transaction.secret)?,
+            // RFC 9396 §7: the response says what was granted. Without it, nothing is known to be.
+            authorization_details: tokens.authorization_details.unwrap_or_default(),
+            resource_tokens: Vec::new(),
+        };
+        let claims = match &self.identity {
+            Some(source) => match self.identified_claims(source, &session_tokens).await {
+                Ok(claims) => claims,
+                Err(error) => {
+                    // These tokens will never be used.
+                    self.revoke_tokens(session_tokens).await;
+                    return Err(error);
+                }
+            },
+            None => {
+                // OpenID Connect Core §3.1.3.3: required, since the request had the scope `openid`.
+                let id_token = tokens.id_token.ok_or_else(FlowError::no_id_token)?;
+                let access_token = &session_tokens.access_token;
+                let claims = self
+                    .verified_claims(&grant, access_token, &id_token)
+                    .await?;
+                session_tokens.id_token = Some(id_token);
+                claims
+            }
+        };
+        session_tokens.refresh_token =
+            (session_tokens.refresh_token).filter(|_| self.keeps_refresh_tokens);
         Ok(SessionRecord::new(NewRecord {
             id: SessionId::new(self.random().bytes()?),
             entry: self.entry(),
@@ -46,43 +70,30 @@ impl Flow {
                 Some(_) => SubjectSource::Userinfo,
                 None => SubjectSource::IdToken,
             },
-            now,
+            now: unix_seconds(&**self.clock()),
             claims,
-            tokens: SessionTokens {
-                resource: self.main_resource().cloned(),
-                scopes,
-                access_token: tokens.access_token,
-                access_token_since: now,
-                access_token_expires_at,
-                refresh_token: tokens.refresh_token.filter(|_| self.keeps_refresh_tokens),
-                refresh_token_expires_at,
-                id_token,
-                proof_key: self.proof_key(&transaction.secret)?,
-                // RFC 9396 §7: the response says what was granted. Without it, nothing is known to be.
-                authorization_details: tokens.authorization_details.unwrap_or_default(),
-                resource_tokens: Vec::new(),
-            },
+            tokens: session_tokens,
         }))
     }
-    /// Verifies the ID token of the response and returns its claims.
+
+    /// Verifies the ID token of the response with these tokens and returns its claims.
     async fn verified_claims(
         &self,
         grant: &AuthorizationGrant,
-        tokens: &mut TokenResponse,
-    ) -> Result<(Claims, IdToken), FlowError> {
+        access_token: &AccessToken,
+        id_token: &IdToken,
+    ) -> Result<Claims, FlowError> {
         let AuthorizationGrant {
             transaction,
             state,
             code,
             ..
         } = grant;
-        // OpenID Connect Core §3.1.3.3: required, since the request had the scope `openid`.
-        let id_token = tokens.id_token.take().ok_or_else(FlowError::no_id_token)?;
         let expected = LoginExpectations {
             settings: self.id_tokens(),
             client_id: self.client.id(),
             nonce: Some(&transaction.secret.nonce()),
-            access_token: &tokens.access_token,
+            access_token,
             code,
             state,
             max_age: transaction.max_age,
@@ -90,7 +101,6 @@ impl Flow {
             acr_values: transaction.acr_values.as_ref(),
             claims: [&self.claim_requirements(), &transaction.claims],
         };
-        let claims = id_token::verify(&self.server, &id_token, &expected).await?;
-        Ok((claims, id_token))
+        Ok(id_token::verify(&self.server, id_token, &expected).await?)
     }
 }

@@ -18,6 +18,7 @@
 //! Encrypted ID tokens and encrypted userinfo responses are not supported.
 
 mod access_settings;
+mod api_request;
 mod authenticated_request;
 mod callback;
 mod complete;

@@ -37,7 +37,12 @@ impl Flow {
     /// retries otherwise, not even on 503: the session has ended in any case, its tokens are deleted here and expire at
     /// the authorization server. Waits at most two seconds; the requests continue in a task of their own.
     pub(crate) async fn revoke(&self, record: &SessionRecord) {
-        let (flow, tokens) = (self.clone(), record.tokens().clone());
+        self.revoke_tokens(record.tokens().clone()).await;
+    }
+
+    /// The same for tokens without a session.
+    pub(super) async fn revoke_tokens(&self, tokens: SessionTokens) {
+        let flow = self.clone();
         let revocation = async move {
             if let Err(reason) = flow.revoke_all(&tokens).await {
                 log_failure(&reason);

@@ -8,6 +8,7 @@ use http::{HeaderValue, Request, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::api_request::ApiRequestError;
 use super::dpop::{CredentialsError, RejectedProof};
 use super::error::FlowError;
 use super::identity::{Identity, IdentityError};
@@ -74,21 +75,19 @@ pub enum UserInfoError {
     BackChannel(#[from] BackChannelError),
 }
 
-impl From<RejectedProof> for UserInfoError {
-    fn from(rejected: RejectedProof) -> Self {
-        match rejected {
-            RejectedProof::NewNonce => Self::NonceRejected("rejected the one that it had sent"),
-            RejectedProof::NoNonce => Self::NonceRejected("sent no valid `DPoP-Nonce`"),
-            RejectedProof::Invalid => Self::ProofRejected,
-        }
-    }
-}
-
-impl From<CredentialsError> for UserInfoError {
-    fn from(error: CredentialsError) -> Self {
+impl From<ApiRequestError> for UserInfoError {
+    fn from(error: ApiRequestError) -> Self {
         match error {
-            CredentialsError::Unusable => Self::UnusableAccessToken,
-            CredentialsError::NoProof(error) => Self::NoProof(error),
+            ApiRequestError::Credentials(CredentialsError::Unusable) => Self::UnusableAccessToken,
+            ApiRequestError::Credentials(CredentialsError::NoProof(error)) => Self::NoProof(error),
+            ApiRequestError::Proof(RejectedProof::NewNonce) => {
+                Self::NonceRejected("rejected the one that it had sent")
+            }
+            ApiRequestError::Proof(RejectedProof::NoNonce) => {
+                Self::NonceRejected("sent no valid `DPoP-Nonce`")
+            }
+            ApiRequestError::Proof(RejectedProof::Invalid) => Self::ProofRejected,
+            ApiRequestError::BackChannel(error) => Self::BackChannel(error),
         }
     }
 }
@@ -184,33 +183,20 @@ impl Flow {
         subject: &str,
     ) -> Result<UserInfo, UserInfoError> {
         if let Some(source) = &self.identity {
-            let identity = self
-                .identify(source, &tokens.access_token, &tokens.scopes)
-                .await?;
+            let identity = self.identify(source, tokens).await?;
             return UserInfo::of(&identity, subject);
         }
         let metadata = self.server.metadata().await?;
         let endpoint = metadata
             .endpoint(ServerEndpoint::UserInfo, self.client.has_certificate())
             .ok_or(UserInfoError::NoUserInfo)?;
-        let send = async || {
-            let request = self.userinfo_request(endpoint, tokens)?;
-            let uri = request.uri().clone();
-            let response = self.server.send(request).await?;
-            let (status, headers) = (response.status(), response.headers());
-            let rejected = match tokens.proof_key {
-                Some(_) => self.note_resource_response(&uri, status, headers),
-                None => None,
-            };
-            Ok::<_, UserInfoError>((response, rejected))
-        };
-        let (response, rejected) = match send().await? {
-            (_, Some(RejectedProof::NewNonce)) => send().await?,
-            first => first,
-        };
-        if let Some(rejected) = rejected {
-            return Err(rejected.into());
-        }
+        // OpenID Connect Core §5.3.1.
+        let request = Request::get(endpoint)
+            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .body(Bytes::new());
+        let request = request.map_err(|_| UserInfoError::NoUserInfo)?;
+        let (token, key) = (&tokens.access_token, tokens.proof_key.as_ref());
+        let response = self.send_with_token(&request, token, key).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED => return Err(UserInfoError::AccessTokenRejected),
@@ -229,23 +215,6 @@ impl Flow {
         let token = std::str::from_utf8(response.body()).unwrap_or_default();
         let claims = self.verify_signed_userinfo(token.trim_ascii()).await?;
         UserInfo::read(claims.as_bytes(), subject)
-    }
-
-    /// Creates a userinfo request: `GET` with the token in `Authorization` only (OpenID Connect Core §5.3.1, RFC 6750
-    /// §2.1, RFC 9449 §7.1).
-    fn userinfo_request(
-        &self,
-        endpoint: &str,
-        tokens: &SessionTokens,
-    ) -> Result<Request<Bytes>, UserInfoError> {
-        let request = Request::get(endpoint)
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
-            .body(Bytes::new());
-        let mut request = request.map_err(|_| UserInfoError::NoUserInfo)?;
-        let (token, key) = (&tokens.access_token, tokens.proof_key.as_ref());
-        let credentials = self.credentials(token, key, request.method(), request.uri())?;
-        credentials.apply(request.headers_mut());
-        Ok(request)
     }
 
     /// Verifies a signed response for this client and returns its JSON text.

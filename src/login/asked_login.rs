@@ -182,6 +182,8 @@ const fn bad_parameter(code: &'static str) -> LoginRefusal {
     LoginRefusal::stale(code, BAD_PARAMETER)
 }
 
+pub(super) const UNCONFIRMABLE: &str = "This page requires a more recent or a stronger sign-in than this sign-in service can \
+                             confirm. Please sign in another way.";
 pub(super) const BAD_PARAMETER: &str =
     "The link that brought you here is incomplete or invalid. Please sign in again.";
 const EXPIRED: LoginRefusal = LoginRefusal::stale(

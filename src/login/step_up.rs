@@ -64,6 +64,11 @@ impl LoginRequest {
             ..Self::default()
         })
     }
+
+    /// Returns whether only an ID token confirms what the login requests.
+    fn needs_id_token(&self) -> bool {
+        self.max_age.is_some() || self.acr_values.is_some() || self.claims.is_some()
+    }
 }
 
 impl LoginContext {
@@ -146,6 +151,13 @@ impl LoginContext {
                 return settings.reject(headers, &refusal, None);
             }
         };
+        if flow.has_identity_source() && request.needs_id_token() {
+            let refusal = WEAK_AUTHENTICATION.because(format!(
+                "{reason}; only an ID token confirms it, and the provider {} of the session issues none",
+                session.provider()
+            ));
+            return settings.reject(headers, &refusal, None);
+        }
         let computed = settings.target_after_login(kind, headers, continue_at);
         let sealed = SealedRequest {
             request,

@@ -1,30 +1,43 @@
 //! The requests of an identity source.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::header::{ACCEPT, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::error::IdentityError;
-use crate::issuer::{AuthorizationServer, retry_after};
-use crate::protocol::credentials::is_token68;
+use crate::issuer::retry_after;
+use crate::protocol::ScopeSet;
 use crate::protocol::json::parse_object_text;
-use crate::protocol::{AccessToken, ScopeSet};
 use crate::sync::Mutex;
 
 /// Sends requests with the access token of a login to the APIs of its provider.
 ///
 /// Requests are GET, with `Accept: application/json` and a `User-Agent`. They use the back channel of the authorization
 /// server: https only, at most 5 seconds and 1 MiB each, and redirects are not followed, since the access token must not
-/// reach another host. At most 8 requests for each call of the source.
+/// reach another host. At most 8 requests for each call of the source. With
+/// [`with_dpop`](crate::Provider::with_dpop) each has a proof of the key of the login, and is repeated once if the API
+/// requires a nonce ([RFC 9449 §7.1]).
+///
+/// [RFC 9449 §7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
 pub struct UserApi {
-    server: AuthorizationServer,
-    token: AccessToken,
+    sender: Box<dyn SendUserRequest>,
     scopes: ScopeSet,
     requests: Mutex<Requests>,
 }
+
+/// Sends requests with the access token of a user.
+pub(in crate::flow) trait SendUserRequest: Send + Sync {
+    /// An error names the URL of the request.
+    fn send<'a>(&'a self, request: &'a Request<Bytes>) -> ResponseFuture<'a>;
+}
+
+pub(in crate::flow) type ResponseFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Response<Bytes>, IdentityError>> + Send + 'a>>;
 
 #[derive(Default)]
 struct Requests {
@@ -37,14 +50,9 @@ const MAX_REQUESTS: usize = 8;
 const AGENT: &str = concat!("tower-oauth/", env!("CARGO_PKG_VERSION"));
 
 impl UserApi {
-    pub(in crate::flow) fn new(
-        server: &AuthorizationServer,
-        token: AccessToken,
-        scopes: ScopeSet,
-    ) -> Self {
+    pub(in crate::flow) fn new(sender: impl SendUserRequest + 'static, scopes: ScopeSet) -> Self {
         Self {
-            server: server.clone(),
-            token,
+            sender: Box::new(sender),
             scopes,
             requests: Mutex::default(),
         }
@@ -65,9 +73,13 @@ impl UserApi {
     /// names the URL and the status.
     pub async fn get(&self, url: &str) -> Result<Value, IdentityError> {
         self.count(url)?;
-        let request = self.request(url)?;
-        let response = self.server.send(request).await;
-        let response = response.map_err(|error| IdentityError::of_request(url, &error))?;
+        let request = Request::get(url)
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, AGENT)
+            .body(Bytes::new());
+        let request =
+            request.map_err(|_| IdentityError::configuration(format!("{url} is not a URL")))?;
+        let response = self.sender.send(&request).await?;
         check_status(url, response.status(), response.headers())?;
         parse(response.body()).ok_or_else(|| {
             IdentityError::invalid_response(format!("GET {url}: the response is not strict JSON"))
@@ -90,32 +102,13 @@ impl UserApi {
         requests.last = Some(url.to_owned());
         Ok(())
     }
-
-    fn request(&self, url: &str) -> Result<Request<Bytes>, IdentityError> {
-        let token = self.token.expose();
-        // RFC 6750 §2.1. A server may issue any printable token (RFC 6749 §A.12).
-        let field = is_token68(token.as_bytes()).then(|| format!("Bearer {token}"));
-        let field = field.and_then(|field| HeaderValue::try_from(field).ok());
-        let mut field = field.ok_or_else(|| {
-            IdentityError::invalid_response(
-                "the access token cannot be sent: it is not a b64token (RFC 6750 §2.1)",
-            )
-        })?;
-        field.set_sensitive(true);
-        let request = Request::get(url)
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, AGENT)
-            .header(AUTHORIZATION, field)
-            .body(Bytes::new());
-        request.map_err(|_| IdentityError::configuration(format!("{url} is not a URL")))
-    }
 }
 
 /// Omits the token.
 impl fmt::Debug for UserApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserApi")
-            .field("server", &self.server)
+            .field("scopes", &self.scopes)
             .finish_non_exhaustive()
     }
 }

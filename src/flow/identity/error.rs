@@ -1,5 +1,6 @@
 //! Why a user could not be identified, by what the browser gets.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::flow::error::{FlowError, FlowErrorKind, RETRY_AFTER};
@@ -77,7 +78,10 @@ impl IdentityError {
     }
 
     /// Converts an error of the back channel, with the request that it is about.
-    pub(super) fn of_request(url: &str, error: &BackChannelError) -> Self {
+    pub(in crate::flow) fn of_back_channel(
+        url: impl fmt::Display,
+        error: &BackChannelError,
+    ) -> Self {
         let message = format!("GET {url}: {error}");
         match error {
             BackChannelError::Insecure | BackChannelError::Missing => Self::configuration(message),

@@ -9,6 +9,7 @@ mod source;
 mod user;
 
 pub use api::UserApi;
+pub(super) use api::{ResponseFuture, SendUserRequest};
 pub use error::IdentityError;
 pub use source::IdentitySource;
 pub(super) use source::SharedIdentitySource;

@@ -9,7 +9,7 @@ use http_body::Body;
 
 use crate::clock::within;
 use crate::flow::{FlowErrorKind, LoginPurpose, StartRequest, has_expired};
-use crate::login::asked_login::{AskedLogin, BAD_PARAMETER};
+use crate::login::asked_login::{AskedLogin, BAD_PARAMETER, UNCONFIRMABLE};
 use crate::login::cookies::SameSite;
 use crate::login::jar::{Jar, NO_SILENT_LOGIN};
 use crate::login::login_state::{LoginState, StateTarget};
@@ -161,7 +161,10 @@ async fn start(
     let started = started.map_err(|error| {
         let mut refusal = LoginRefusal::from(&error);
         if error.kind() == FlowErrorKind::Request {
-            refusal.message = BAD_PARAMETER.into();
+            refusal.message = match error.code() {
+                "login_unconfirmable" => UNCONFIRMABLE.into(),
+                _ => BAD_PARAMETER.into(),
+            };
         }
         refusal
     })?;

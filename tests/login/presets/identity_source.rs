@@ -1,21 +1,32 @@
 //! Identity sources of applications: what they cannot do, and what a login at their provider cannot request.
 
-use serde_json::json;
-use tower_oauth::login::{Identity, IdentityError, IdentitySource, UserApi};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use serde_json::{Value, json};
+use tower_oauth::bearer::Policy;
+use tower_oauth::login::{Identity, IdentityError, IdentitySource, LoginRequest, UserApi};
 use tower_oauth::protocol::Metadata;
-use tower_oauth::{AuthorizationServer, Client, Provider};
+use tower_oauth::{AuthorizationServer, Client, LoginLayer, Provider, Session};
 
 use super::imitation::{App, Imitation};
+use crate::support::der::decode;
 use crate::support::logs::Logs;
+use crate::support::proofs::hash;
 use crate::support::shop::{Ask, parameter};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const TOKEN: &str = "https://forge.example/token";
+const REVOKE: &str = "https://forge.example/revoke";
 const USER: &str = "https://api.forge.example/user";
 
 fn forge(source: impl IdentitySource) -> Provider {
     let metadata = Metadata::new("https://forge.example")
         .with_authorization_endpoint("https://forge.example/authorize")
-        .with_token_endpoint(TOKEN);
+        .with_token_endpoint(TOKEN)
+        .with_revocation_endpoint(REVOKE);
     let server = AuthorizationServer::from_metadata(metadata).unwrap();
     let client = Client::confidential_post("shop", "secret");
     Provider::without_id_token("forge", &server, client, source).unwrap()
@@ -25,6 +36,7 @@ fn forge(source: impl IdentitySource) -> Provider {
 #[derive(Clone, Copy, Debug)]
 enum Does {
     Returns(&'static str),
+    Asks,
     Overrides,
     Refuses,
     Panics,
@@ -37,6 +49,10 @@ impl IdentitySource for Does {
     async fn identify(&self, api: &UserApi) -> Result<Identity, IdentityError> {
         match self {
             Self::Returns(subject) => Ok(Identity::new(*subject)),
+            Self::Asks => {
+                api.get(USER).await?;
+                Ok(Identity::new("7"))
+            }
             Self::Overrides => Ok(Identity::new("7")
                 .with_claim("iss", "https://evil.example")
                 .with_claim("sub", "admin")
@@ -71,9 +87,10 @@ fn provider() -> Imitation {
     let provider = Imitation::default();
     provider.answer(
         TOKEN,
-        json!({ "access_token": "t", "token_type": "bearer" }),
+        json!({ "access_token": "t", "token_type": "bearer", "refresh_token": "r" }),
     );
     provider.answer(USER, json!({}));
+    provider.answer(REVOKE, json!({}));
     provider
 }
 
@@ -95,7 +112,7 @@ async fn a_source_decides_on_the_subject_and_on_nothing_that_only_an_id_token_sa
 }
 
 #[tokio::test]
-async fn a_source_that_fails_creates_no_session_and_is_named_in_the_log() {
+async fn a_source_that_fails_creates_no_session_is_named_in_the_log_and_its_tokens_are_revoked() {
     let long = "x".repeat(256);
     for (does, expected, logged) in [
         (Does::Returns(""), 502, "subject"),
@@ -122,6 +139,13 @@ async fn a_source_that_fails_creates_no_session_and_is_named_in_the_log() {
         assert!(logs.text().contains(logged), "{does:?} {}", logs.text());
         assert!(!app.is_signed_in().await, "{does:?}");
         assert!(provider.count(USER) <= 8, "{does:?}");
+        let all = provider.requests().into_iter();
+        let mut revoked: Vec<_> = all
+            .filter(|sent| sent.url == REVOKE)
+            .map(|sent| sent.form()["token"].clone())
+            .collect();
+        revoked.sort();
+        assert_eq!(revoked, ["r", "t"], "{does:?}: tokens that are never used");
     }
 }
 
@@ -142,7 +166,7 @@ async fn a_source_that_never_returns_is_an_outage_after_5_seconds() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    clock.advance(std::time::Duration::from_secs(6));
+    clock.advance(Duration::from_secs(6));
     let answer = callback.await.unwrap();
     drop(recording);
     assert_eq!(answer.status, 503);
@@ -163,6 +187,8 @@ async fn a_login_that_only_an_id_token_could_confirm_is_rejected_before_it_start
         let mut app = App::new(&provider(), forge(Does::Returns("7")));
         let answer = app.send(Ask::page(&format!("/auth/login{query}"))).await;
         assert_eq!(answer.status, expected, "{query}");
+        let is_named = answer.text().contains("login_unconfirmable");
+        assert_eq!(is_named, expected == 400, "{query}");
     }
     for name in ["max_age", "acr_values"] {
         let configured = forge(Does::Returns("7")).with_authorization_parameter(name, "60");
@@ -176,6 +202,121 @@ async fn a_login_that_only_an_id_token_could_confirm_is_rejected_before_it_start
         .unwrap();
     let mut app = App::new(&provider(), preset);
     assert_eq!(app.send(Ask::page("/auth/login")).await.status, 500);
+}
+
+fn app_of(routes: impl FnOnce(&LoginLayer) -> Router) -> App {
+    let mut layer = None;
+    let mut app = App::with(&provider(), forge(Does::Returns("7")), |login| {
+        layer = Some(login.clone());
+        login
+    });
+    let login = layer.unwrap();
+    app.router = routes(&login).layer(login);
+    app
+}
+
+/// The user may choose another provider, so the application made no mistake, and there is no outage.
+#[tokio::test]
+async fn a_login_of_the_application_that_only_an_id_token_could_confirm_is_rejected_with_the_reason()
+ {
+    let claims = json!({ "id_token": { "email": { "essential": true } } });
+    let claims = || LoginRequest::new().with_requested_claims(claims.clone());
+    for (name, request) in [
+        ("max_age", LoginRequest::new().with_max_age(MINUTE)),
+        (
+            "acr",
+            LoginRequest::new().with_acr_values(["gold"]).unwrap(),
+        ),
+        ("claims", claims().unwrap()),
+    ] {
+        let start = async move |login: LoginLayer| login.start::<Body>(request.clone());
+        let mut app = app_of(|_| Router::new().route("/start", get(start)));
+        let answer = app.send(Ask::page("/start")).await;
+        assert_eq!(answer.status, 303, "{name}");
+        let logs = Logs::default();
+        let recording = logs.record();
+        let next = answer.location().to_owned();
+        let answer = app.send(Ask::page(&next)).await;
+        drop(recording);
+        assert_eq!(answer.status, 400, "{name}");
+        assert!(answer.text().contains("login_unconfirmable"), "{name}");
+        assert!(answer.text().contains("sign in another way"), "{name}");
+        assert!(logs.text().contains("only an ID token confirms"), "{name}");
+    }
+}
+
+/// A login there could not confirm anything, so the browser is sent nowhere.
+#[tokio::test]
+async fn a_page_that_needs_another_authentication_is_403_for_a_session_without_an_id_token() {
+    let recent = || Policy::max_age(MINUTE).unwrap();
+    let strong = || Policy::acr(["gold"]).unwrap();
+    let mut app = app_of(|login| {
+        let page = |policy| {
+            let required = login.required().with_policy(policy).unwrap();
+            get(async || "paid")
+                .post(async || "paid")
+                .layer(required.with_step_up())
+        };
+        let handler = async |login: LoginLayer, session: Session| {
+            let request = LoginRequest::new().with_max_age(MINUTE);
+            login.step_up::<Body>(&session, request)
+        };
+        let any = async |login: LoginLayer, session: Session| {
+            login.step_up::<Body>(&session, LoginRequest::new())
+        };
+        Router::new()
+            .route("/recent", page(recent()))
+            .route("/strong", page(strong()))
+            .route("/handler", get(handler).layer(login.required()))
+            .route("/any", get(any).layer(login.required()))
+    });
+    let started = app.start().await;
+    assert_eq!(app.callback(&started).await.status, 303);
+    let script = |path| Ask::new("GET", path).with(&[("accept", "application/json")]);
+    for path in ["/recent", "/strong", "/handler"] {
+        for ask in [Ask::page(path), script(path)] {
+            let logs = Logs::default();
+            let recording = logs.record();
+            let answer = app.send(ask).await;
+            drop(recording);
+            assert_eq!(answer.status, 403, "{path}");
+            assert_eq!(answer.header("location"), "", "{path}");
+            assert!(answer.text().contains("authentication_too_weak"), "{path}");
+            assert!(!answer.text().contains("login_url"), "{path}");
+            assert!(
+                logs.text().contains("only an ID token confirms"),
+                "{path}: {}",
+                logs.text()
+            );
+        }
+    }
+    // A login that has to confirm nothing is possible.
+    assert_eq!(app.send(Ask::page("/any")).await.status, 303);
+}
+
+/// RFC 9449 §7.1.
+#[tokio::test]
+async fn a_bound_token_is_sent_to_the_user_api_with_a_proof_and_not_as_a_bearer_token() {
+    let provider = provider();
+    let response = json!({ "access_token": "t", "token_type": "DPoP" });
+    provider.answer(TOKEN, response);
+    let mut app = App::new(&provider, forge(Does::Asks).with_dpop());
+    let started = app.start().await;
+    assert_eq!(app.callback(&started).await.status, 303);
+    assert_eq!(app.send(Ask::page("/userinfo")).await.text(), "7");
+    let all = provider.requests();
+    let sent: Vec<_> = all.iter().filter(|sent| sent.url == USER).collect();
+    assert_eq!(sent.len(), 2, "the login and userinfo");
+    for sent in sent {
+        assert_eq!(sent.header("authorization"), "DPoP t");
+        let payload = sent.header("dpop").split('.').nth(1).unwrap();
+        let payload: Value = serde_json::from_slice(&decode(payload)).unwrap();
+        assert_eq!(
+            (&payload["htm"], &payload["htu"]),
+            (&json!("GET"), &json!(USER))
+        );
+        assert_eq!(payload["ath"], hash("t"));
+    }
 }
 
 /// Its sign-in page would be shown, since it does not know `prompt=none`.
