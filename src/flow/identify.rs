@@ -24,12 +24,12 @@ impl<R> Flow<R> {
 }
 
 /// Sends the requests of a source.
-struct Sender {
+struct TokenSender {
     flow: Flow,
     tokens: SessionTokens,
 }
 
-impl SendUserRequest for Sender {
+impl SendUserRequest for TokenSender {
     fn send<'a>(&'a self, request: &'a Request<Bytes>) -> ResponseFuture<'a> {
         Box::pin(async {
             let (token, key) = (&self.tokens.access_token, self.tokens.proof_key.as_ref());
@@ -72,7 +72,7 @@ impl Flow {
         tokens: &SessionTokens,
     ) -> Result<Identity, IdentityError> {
         let api = UserApi::new(
-            Sender {
+            TokenSender {
                 flow: self.clone(),
                 tokens: tokens.clone(),
             },
