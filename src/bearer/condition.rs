@@ -386,7 +386,11 @@ mod tests {
             (r#"{"scope":"a"}"#, "the scope \"a b\" is required"),
             (
                 r#"{"scope":"c"}"#,
-                "a policy is not met: the access token lacks a required role",
+                "a policy is not met: the access token lacks a required role: role clerk in roles; the token has no such claim",
+            ),
+            (
+                r#"{"scope":"c","roles":"baker"}"#,
+                "a policy is not met: the access token lacks a required role: role clerk in roles",
             ),
             (r#"{"scope":"c","roles":"clerk"}"#, step_up),
             (

@@ -219,7 +219,8 @@ impl SessionAdmin {
     pub async fn of_user(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
         let manager = self.manager();
         let users = self.users(&manager, subject)?;
-        manager.infos(users.iter().map(|user| &user.list)).await
+        let lists: Vec<_> = users.into_iter().map(|user| user.list).collect();
+        manager.infos(&lists).await
     }
 
     /// Returns the live sessions of this user, the oldest first, at whichever provider of the layer the user signed in:
@@ -234,7 +235,8 @@ impl SessionAdmin {
     ) -> Result<Vec<SessionInfo>, SessionAdminError> {
         let manager = self.manager();
         let users = self.user_of_key(&manager, user)?;
-        manager.infos(users.iter().map(|user| &user.list)).await
+        let lists: Vec<_> = users.into_iter().map(|user| user.list).collect();
+        manager.infos(&lists).await
     }
 
     /// Returns the live sessions of this session at the authorization server (`sid`), the oldest first.
@@ -305,10 +307,7 @@ impl SessionAdmin {
 }
 
 impl SessionManager {
-    async fn infos<'a>(
-        &self,
-        lists: impl IntoIterator<Item = &'a SessionIndex>,
-    ) -> Result<Vec<SessionInfo>, SessionAdminError> {
+    async fn infos(&self, lists: &[SessionIndex]) -> Result<Vec<SessionInfo>, SessionAdminError> {
         let store = self.store().ok_or(SessionAdminError::NoStore)?;
         let mut entries = Vec::new();
         for list in lists {

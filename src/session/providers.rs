@@ -91,7 +91,10 @@ impl Providers {
 
     /// Returns the provider that the user of this session signed in at. `None` if it is no longer one of this layer.
     pub(crate) fn of(&self, record: &SessionRecord) -> Option<&ProviderEntry> {
-        self.with_id(record.entry())
+        let entry = self.with_id(record.entry())?;
+        // A tenant may have been removed from the list since.
+        let is_of_provider = entry.flow.issuer_of(record.issuer()) == Some(record.issuer());
+        is_of_provider.then_some(entry)
     }
 
     fn with_id(&self, id: EntryId) -> Option<&ProviderEntry> {

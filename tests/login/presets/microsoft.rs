@@ -203,6 +203,23 @@ async fn users_of_two_tenants_with_one_subject_do_not_replace_each_other() {
     assert_eq!(are_signed_in(&mut app, [&third, &second]).await, [true; 2]);
 }
 
+#[tokio::test]
+async fn sessions_of_a_tenant_that_was_removed_from_the_list_have_ended() {
+    let mut app = both_tenants(|login| login);
+    let contoso = sign_in_at(&mut app, CONTOSO).await;
+    let fabrikam = sign_in_at(&mut app, FABRIKAM).await;
+    assert_eq!(
+        are_signed_in(&mut app, [&contoso, &fabrikam]).await,
+        [true; 2]
+    );
+    let preset = Provider::microsoft_tenants([CONTOSO], "shop", "secret").unwrap();
+    let mut app = App::new(&entra("organizations", TEMPLATE), preset);
+    assert_eq!(
+        are_signed_in(&mut app, [&contoso, &fabrikam]).await,
+        [true, false]
+    );
+}
+
 /// OpenID Connect Core §5.7: `sub` and `sid` are unique only within `iss`. A further provider changes nothing.
 #[tokio::test]
 async fn a_logout_token_of_a_tenant_ends_sessions_of_this_tenant_only() {
