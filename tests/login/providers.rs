@@ -20,6 +20,7 @@ use crate::support::{logs, still_server};
 
 const PARTNER: &str = "https://partner.example.test";
 const PARTNER_CALLBACK: &str = "https://shop.example.com/auth/callback/partner";
+const DESK_CALLBACK: &str = "https://shop.example.com/auth/callback/desk";
 
 /// An application whose users sign in at two authorization servers. `alice` is a user of both, with the same subject.
 struct TwoProviders {
@@ -117,6 +118,35 @@ impl TwoProviders {
             partner,
             login,
         }
+    }
+
+    /// An application with a second provider and no further settings of the first one.
+    fn of(
+        staff: TestServer,
+        partner: TestServer,
+        second: Provider,
+        configure: impl FnOnce(LoginLayer) -> LoginLayer,
+    ) -> Self {
+        let login = LoginLayer::for_provider(provider("staff", &staff), CALLBACK, key());
+        let login = login.and_then(|login| login.add_provider(second));
+        let login = configure(login.unwrap());
+        Self {
+            app: app(&login),
+            staff,
+            partner,
+            login,
+        }
+    }
+
+    /// An application whose providers are two clients of one authorization server.
+    fn two_clients(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Self {
+        let client = TestClient::confidential("desk", "desk-secret").without_consent();
+        let client = client.add_redirect_uri(DESK_CALLBACK).unwrap();
+        let staff = staff_server().add_client(client);
+        let server = staff.authorization_server();
+        let client = Client::confidential("desk", "desk-secret");
+        let desk = Provider::new("desk", &server, client).unwrap();
+        Self::of(staff.clone(), staff, desk, configure)
     }
 
     /// Returns a new browser.

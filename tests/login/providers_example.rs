@@ -59,9 +59,9 @@ impl World {
     }
 }
 
-async fn sign_out(account: &Page) -> Page {
-    let form = account.form("/auth/logout").unwrap();
-    form.press("Sign out").await.unwrap()
+/// Presses a button of the only form of a page.
+async fn press(page: &Page, button: &str) -> Page {
+    page.form("").unwrap().press(button).await.unwrap()
 }
 
 #[tokio::test]
@@ -78,18 +78,13 @@ async fn users_of_both_providers_sign_in_and_out() {
     ] {
         assert!(account.text().contains(part), "{part}: {}", account.text());
     }
-    sign_out(&account).await;
+    press(&account, "Sign out").await;
 
     // The same address at another provider is another user.
     let page = world.choose("GitHub").await;
     assert!(page.url().starts_with(&world.github), "{}", page.url());
     assert!(page.text().contains("read:user user:email"));
-    let account = page
-        .form("")
-        .unwrap()
-        .press("Continue as alice")
-        .await
-        .unwrap();
+    let account = press(&page, "Continue as alice").await;
     assert_eq!(account.url(), format!("{APP}/account"));
     for part in [
         "github",
@@ -100,17 +95,12 @@ async fn users_of_both_providers_sign_in_and_out() {
     ] {
         assert!(account.text().contains(part), "{part}: {}", account.text());
     }
-    sign_out(&account).await;
+    press(&account, "Sign out").await;
     assert!(world.open("/").await.text().contains("Hello, stranger"));
 
     // An address that is not verified is not shown, and names are escaped.
     let page = world.choose("GitHub").await;
-    let account = page
-        .form("")
-        .unwrap()
-        .press("Continue as bob")
-        .await
-        .unwrap();
+    let account = press(&page, "Continue as bob").await;
     assert!(
         account.text().contains("Bob <Builder>"),
         "{}",
@@ -127,7 +117,7 @@ async fn users_of_both_providers_sign_in_and_out() {
 async fn a_login_that_was_canceled_at_github_ends_at_a_page() {
     let world = World::new().await;
     let page = world.choose("GitHub").await;
-    let page = page.form("").unwrap().press("Cancel").await.unwrap();
+    let page = press(&page, "Cancel").await;
     assert_eq!(page.status(), StatusCode::FORBIDDEN, "{}", page.text());
     assert!(
         page.url()

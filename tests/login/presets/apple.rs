@@ -64,12 +64,12 @@ async fn post(app: &mut App, fields: &[(&str, &str)]) -> Answer {
     app.send(Ask::page(&location)).await
 }
 
-fn answer_with_tokens(app: &App, nonce: &str) {
+fn answer_with_tokens(app: &App, nonce: &str, claims: &Value) {
     app.provider.answer(
         TOKEN,
         json!({
             "access_token": "adg61", "token_type": "Bearer", "expires_in": 3600, "refresh_token": "rca7",
-            "id_token": id_token(nonce, &claims()),
+            "id_token": id_token(nonce, claims),
         }),
     );
 }
@@ -79,12 +79,19 @@ fn answer_with_tokens(app: &App, nonce: &str) {
 #[tokio::test]
 async fn the_email_address_is_that_of_the_id_token_and_the_name_is_unverified() {
     let forged = r#"{"name":{"firstName":"Mallory","lastName":"M"},"email":"ceo@example.com"}"#;
-    for user in [Some(forged), None] {
+    let relayed = json!("abc123@privaterelay.appleid.com");
+    for (user, signed) in [
+        (Some(forged), &relayed),
+        (None, &relayed),
+        (Some(forged), &Value::Null),
+    ] {
         let mut app = apple();
         let started = app.start().await;
         assert!(started.location.contains("response_mode=form_post"));
         assert!(started.location.contains("scope=openid+name+email"));
-        answer_with_tokens(&app, &started.nonce);
+        let mut claims = claims();
+        claims["email"] = signed.clone();
+        answer_with_tokens(&app, &started.nonce, &claims);
         let mut fields = vec![("code", "the-code"), ("state", &*started.state)];
         fields.extend(user.map(|user| ("user", user)));
         let answer = post(&mut app, &fields).await;
@@ -95,8 +102,11 @@ async fn the_email_address_is_that_of_the_id_token_and_the_name_is_unverified() 
             me["subject"],
             "001234.5b3a3bdf9c0b4f049c1471cae1cd1d8d.0001"
         );
-        assert_eq!(me["email"], "abc123@privaterelay.appleid.com");
-        assert_eq!(me["email_verified"], true);
+        assert_eq!(&me["email"], signed);
+        assert_eq!(
+            me["email_verified"],
+            json!(signed.is_string().then_some(true))
+        );
         assert_eq!(me["name"], Value::Null);
         assert_eq!(me["app_data"], json!(user));
     }
@@ -107,7 +117,7 @@ async fn a_user_object_that_is_too_long_is_ignored_and_two_are_rejected() {
     let long = "x".repeat(2100);
     let mut app = apple();
     let started = app.start().await;
-    answer_with_tokens(&app, &started.nonce);
+    answer_with_tokens(&app, &started.nonce, &claims());
     let fields = [("code", "c"), ("state", &*started.state), ("user", &long)];
     assert_eq!(post(&mut app, &fields).await.status, 303);
     assert_eq!(app.me().await["app_data"], Value::Null);
@@ -173,7 +183,7 @@ async fn the_secret_is_signed_for_apple_and_renewed_before_its_end() {
 async fn a_refresh_token_of_apple_is_never_sent() {
     let mut app = apple();
     let started = app.start().await;
-    answer_with_tokens(&app, &started.nonce);
+    answer_with_tokens(&app, &started.nonce, &claims());
     let fields = [("code", "the-code"), ("state", &*started.state)];
     assert_eq!(post(&mut app, &fields).await.status, 303);
     assert_eq!(app.me().await["access_token"], true);

@@ -45,26 +45,16 @@ fn a_domain_is_a_host_name_and_an_issuer_an_https_url() {
         ("http://id.example.com/realms/shop", false),
         ("id.example.com", false),
     ] {
-        assert_eq!(
-            Provider::keycloak(issuer, "shop", "s").is_ok(),
-            accepted,
-            "{issuer}"
-        );
-        assert_eq!(
-            Provider::okta(issuer, "shop", "s").is_ok(),
-            accepted,
-            "{issuer}"
-        );
-        assert_eq!(
-            Provider::authentik(issuer, "shop", "s").is_ok(),
-            accepted,
-            "{issuer}"
-        );
-        assert_eq!(
-            Provider::gitlab_at(issuer, "shop", "s").is_ok(),
-            accepted,
-            "{issuer}"
-        );
+        for preset in [
+            Provider::keycloak(issuer, "shop", "s"),
+            Provider::okta(issuer, "shop", "s"),
+            Provider::authentik(issuer, "shop", "s"),
+            Provider::gitlab_at(issuer, "shop", "s"),
+            Provider::zitadel(issuer, "4711", "shop", "s"),
+            Provider::cognito(issuer, "shop.example.com", "shop", "s"),
+        ] {
+            assert_eq!(preset.is_ok(), accepted, "{issuer} {preset:?}");
+        }
     }
     assert!(Provider::zitadel("https://id.example.com", "", "shop", "s").is_err());
 }

@@ -183,6 +183,7 @@ async fn hostile_parameters_are_escaped_in_the_page() {
     assert_eq!(answer.status, StatusCode::OK);
     let escaped = "href=\"/auth/login/staff?a=&#39;onmouseover=&#39;x&amp;b=c\"";
     assert!(answer.text().contains(escaped), "{}", answer.text());
+    assert_eq!(answer.set_cookies(), [""; 0], "nothing is stored");
     // What no provider accepts is rejected before the choice.
     let answer = send(&shop.app, Ask::page("/auth/login?max_age=x")).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);

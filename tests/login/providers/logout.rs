@@ -50,23 +50,9 @@ async fn a_logout_token_ends_the_sessions_of_its_issuer_only(mode: Mode) {
 /// Both clients are known to the server by the same user, and the audience of the token says which one is meant.
 #[tokio::test]
 async fn a_logout_token_for_one_client_ends_no_session_of_another_client() {
-    let desk = TestClient::confidential("desk", "desk-secret").without_consent();
-    let desk = desk
-        .add_redirect_uri("https://shop.example.com/auth/callback/desk")
-        .unwrap();
-    let staff = staff_server().add_client(desk);
-    let server = staff.authorization_server();
-    let desk = Provider::new("desk", &server, Client::confidential("desk", "desk-secret")).unwrap();
-    let login = LoginLayer::for_provider(provider("staff", &staff), CALLBACK, key())
-        .and_then(|login| login.add_provider(desk))
-        .unwrap()
-        .with_session_store(MemoryStore::new().with_single_process());
-    let shop = TwoProviders {
-        app: app(&login),
-        partner: staff.clone(),
-        staff,
-        login,
-    };
+    let shop = TwoProviders::two_clients(|login| {
+        login.with_session_store(MemoryStore::new().with_single_process())
+    });
     let (at_staff, at_desk) = (shop.browser(), shop.browser());
     shop.sign_in(&at_staff, "staff").await;
     shop.sign_in(&at_desk, "desk").await;
