@@ -236,7 +236,7 @@ fn is_in_session_modes(text: &str, function: &str) -> bool {
 const CONFORMANCE: &[(&str, usize)] = &[
     ("certification.md", 90),
     ("client.md", 589),
-    ("resource_server.md", 370),
+    ("resource_server.md", 371),
 ];
 
 /// `RFC 6749 §4.1.2-a` or `refresh-single-flight`.

@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use tower::ServiceExt as _;
 use tower_oauth::VerifiedToken;
 use tower_oauth::settings::BearerSettings;
-use tower_oauth::testing::{TestClient, TestServer};
+use tower_oauth::testing::{Endpoint, TestClient, TestServer};
 
 const ISSUER: &str = "https://id.example.test";
 const AUDIENCE: &str = "https://api.example.test";
@@ -92,13 +92,17 @@ async fn tokens_are_accepted_as_the_settings_of_the_issuer_say() {
         assert_eq!(response.status(), expected, "{settings}");
     }
     // The client instead of an audience.
-    let token = server.access_token().without_claim("aud").sign();
-    let text = issuers("").replace(
+    let text = issuers("profile = 'cognito'").replace(
         "audience = ['other', 'https://api.example.test']",
         "clients = ['x']",
     );
-    let response = send(&app(&server, &text), Some(&token)).await;
-    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let without_audience = server.access_token().without_claim("aud");
+    let cognito = without_audience.with_claim("token_use", "access");
+    for (client, expected) in [("x", StatusCode::OK), ("y", StatusCode::UNAUTHORIZED)] {
+        let token = cognito.clone().with_client(client).sign();
+        let response = send(&app(&server, &text), Some(&token)).await;
+        assert_eq!(response.status(), expected, "{client}");
+    }
     let app = app(&server, &issuers("scopes_from = ['permissions']"));
     let token = mint()
         .with_claim("permissions", serde_json::json!(["write"]))
@@ -153,14 +157,48 @@ async fn responses_are_as_the_settings_of_the_layer_say() {
     );
 }
 
+fn introspection(settings: &str) -> String {
+    format!(
+        "[introspection]\nissuer = '{ISSUER}'\naudience = ['{AUDIENCE}']\n\
+         client = {{ id = 'api', secret = 'api-secret' }}\n{settings}\n"
+    )
+}
+
+#[tokio::test]
+async fn introspection_is_requested_and_read_as_the_settings_say() {
+    let client = TestClient::confidential("api", "api-secret");
+    let server = TestServer::new(ISSUER).unwrap().add_client(client);
+    let token = server.access_token().with_audience(AUDIENCE);
+    let token = token.with_claim("permissions", serde_json::json!(["write"]));
+    let token = token.with_scope("read").opaque();
+    for (settings, scope, accept) in [
+        ("", " read ", "application/json"),
+        (
+            "scopes_from = ['permissions']",
+            " write ",
+            "application/json",
+        ),
+        (
+            "signed_responses = true",
+            " read ",
+            "application/token-introspection+jwt",
+        ),
+    ] {
+        let response = send(&app(&server, &introspection(settings)), Some(&token)).await;
+        let shown = body(response).await;
+        assert!(shown.contains(scope), "{settings}: {shown}");
+        let mut sent = server.requests();
+        sent.retain(|one| one.endpoint() == Endpoint::Introspection);
+        let sent = sent.pop().unwrap();
+        assert_eq!(sent.header("accept"), Some(accept), "{settings}");
+    }
+}
+
 #[tokio::test]
 async fn opaque_tokens_are_introspected_and_jwts_are_not_if_there_are_issuers() {
     let client = TestClient::confidential("api", "api-secret");
     let server = TestServer::new(ISSUER).unwrap().add_client(client);
-    let introspection = format!(
-        "[introspection]\nissuer = '{ISSUER}'\naudience = ['{AUDIENCE}']\ncache_ttl = '30s'\n\
-         client = {{ id = 'api', secret = 'api-secret' }}\n"
-    );
+    let introspection = introspection("cache_ttl = '30s'");
     let jwt = server.access_token().with_audience(AUDIENCE).sign();
     let opaque = server.access_token().with_audience(AUDIENCE).opaque();
     for (text, asked) in [
@@ -168,9 +206,9 @@ async fn opaque_tokens_are_introspected_and_jwts_are_not_if_there_are_issuers() 
         (format!("{introspection}\n{}", issuers("")), [false, true]),
     ] {
         for (token, is_asked) in [&jwt, &opaque].into_iter().zip(asked) {
-            let before = server.count(tower_oauth::testing::Endpoint::Introspection);
+            let before = server.count(Endpoint::Introspection);
             let response = send(&app(&server, &text), Some(token)).await;
-            let after = server.count(tower_oauth::testing::Endpoint::Introspection);
+            let after = server.count(Endpoint::Introspection);
             assert_eq!(after > before, is_asked);
             if !is_asked || token == &opaque {
                 assert_eq!(response.status(), StatusCode::OK);

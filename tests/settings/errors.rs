@@ -7,7 +7,8 @@ use serde_json::json;
 use tower_oauth::settings::{BearerSettings, ClientMetadataSettings, LoginSettings, SecretText};
 
 use crate::files::Folder;
-use crate::login::{COOKIE_KEY, PEM, PUBLIC, read, text};
+use crate::login::{COOKIE_KEY, PUBLIC, read, text};
+use crate::support::keys::ED25519_PEM as PEM;
 
 const SECRET: &str = "correct horse";
 

@@ -6,7 +6,7 @@ use tower_oauth::AuthorizationServer;
 use tower_oauth::testing::{TestClient, TestServer, TestUser};
 
 use crate::files::Folder;
-use crate::login::PEM;
+use crate::support::keys::ED25519_PEM;
 use crate::support::shop::{CALLBACK, SHOP};
 
 #[path = "../../examples/settings.rs"]
@@ -20,7 +20,7 @@ async fn the_example_signs_users_in_and_protects_its_api() {
     let folder = Folder::new("example");
     folder.cookie_key("cookie-key");
     folder.write("client-secret", "shop-secret");
-    folder.write("private-key.pem", PEM);
+    folder.write("private-key.pem", ED25519_PEM);
     let text = TEXT.replace("/run/secrets/shop", folder.path().to_str().unwrap());
     let mut config = settings::read(&text).unwrap();
     let client = TestClient::confidential("shop", "shop-secret").without_consent();

@@ -14,12 +14,9 @@ use tower_oauth::{
 };
 
 use crate::files::Folder;
+use crate::support::keys::ED25519_PEM as PEM;
 use crate::support::shop::{CALLBACK, ISSUER, LOGOUT, SHOP, app};
 
-/// `openssl genpkey -algorithm ed25519`
-pub const PEM: &str = "-----BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
------END PRIVATE KEY-----";
 pub const COOKIE_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// Settings with some of the layer and some of its provider.
@@ -197,7 +194,6 @@ fn each_setting_is_that_of_its_method() {
     let layers = LAYER.iter().map(|row| (text(row.0, "", PUBLIC), row));
     let providers = PROVIDER.iter().map(|row| (text("", row.0, PUBLIC), row));
     for (text, (name, change)) in layers.chain(providers) {
-        // An array of tables ends the one before it.
         let built = read(&text)
             .build()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -329,8 +325,6 @@ fn further_providers_are_added_by_their_keys() {
 
 #[test]
 fn settings_show_no_secret() {
-    let folder = Folder::new("debug");
-    let pem = folder.write("key.pem", PEM);
     let client = "id = 'shop'\nsecret = 'correct horse'";
     let provider = format!("request_key = '''{PEM}'''\nserver = {{ outage_limit = '1h' }}");
     let settings = read(&text("", &provider, client));
@@ -339,7 +333,6 @@ fn settings_show_no_secret() {
         assert!(!shown.contains(secret), "{shown}");
     }
     assert!(shown.contains("SecretText(..)"));
-    drop(pem);
 }
 
 #[tokio::test]
