@@ -67,7 +67,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The first provider has the redirect URI of the layer; that of the other one ends with its name.
+/// The first provider has the redirect URI of the layer; that of the other one ends with its name. GitHub cannot be the
+/// first: it can accept redirect URIs below the registered one.
 pub(crate) fn application(
     app: &str,
     google: Provider,
