@@ -4,8 +4,6 @@ use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
 use http::{Method, StatusCode};
-use tower::service_fn;
-use tower_oauth::testing::Browser;
 use tower_oauth::{Client, CookieKey, LoginLayer, Provider, Session};
 
 use super::channel::ID;
@@ -63,14 +61,7 @@ impl Application {
     }
 
     fn visitor(&self) -> Visitor {
-        let channel = self.realms[0].channel();
-        let keycloak = service_fn(move |request| channel.clone().serve(request));
-        let browser = Browser::new()
-            .with_origin(ID, keycloak)
-            .unwrap()
-            .with_origin(APP, self.pages.clone())
-            .unwrap();
-        Visitor { browser }
+        Visitor::new(ID, self.realms[0].channel(), &self.pages)
     }
 
     /// Signs in at one of the realms.

@@ -75,13 +75,7 @@ impl World {
 
     /// Creates a browser that reaches Keycloak at another origin.
     pub fn visitor_at(&self, origin: &str, channel: Channel) -> Visitor {
-        let keycloak = service_fn(move |request| channel.clone().serve(request));
-        let browser = Browser::new()
-            .with_origin(origin, keycloak)
-            .unwrap()
-            .with_origin(APP, self.pages.clone())
-            .unwrap();
-        Visitor { browser }
+        Visitor::new(origin, channel, &self.pages)
     }
 }
 
@@ -92,6 +86,17 @@ pub struct Visitor {
 }
 
 impl Visitor {
+    /// Creates a browser that reaches Keycloak at this origin, and the application.
+    pub fn new(origin: &str, channel: Channel, pages: &Router) -> Self {
+        let keycloak = service_fn(move |request| channel.clone().serve(request));
+        let browser = Browser::new()
+            .with_origin(origin, keycloak)
+            .unwrap()
+            .with_origin(APP, pages.clone())
+            .unwrap();
+        Self { browser }
+    }
+
     pub async fn open(&self, path: &str) -> Page {
         self.browser
             .navigate(&format!("{APP}{path}"))
