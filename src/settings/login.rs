@@ -32,7 +32,8 @@ pub struct LoginSettings {
     /// A file with these keys; see [`CookieKey::from_file`].
     pub cookie_key_file: Option<PathBuf>,
     /// Where users sign in; with several providers, the one that the layer is created with
-    /// ([`for_provider`](LoginLayer::for_provider)).
+    /// ([`for_provider`](LoginLayer::for_provider)), which GitHub and Slack cannot be
+    /// ([`add_provider`](LoginLayer::add_provider)).
     pub provider: ProviderSettings,
     /// [`add_provider`](LoginLayer::add_provider), by name, in alphabetical order.
     #[serde(default)]
