@@ -346,3 +346,36 @@ async fn an_id_token_that_comes_nevertheless_identifies_no_user() {
     assert_eq!(app.callback(&started).await.status, 303);
     assert_eq!(app.me().await["subject"], "7");
 }
+
+/// The response to a refresh identifies no user, and an ID token in it neither.
+#[tokio::test]
+async fn a_refresh_keeps_the_user_and_how_the_user_was_identified() {
+    let provider = provider();
+    let tokens = |access_token: &str| json!({ "access_token": access_token, "token_type": "bearer", "refresh_token": "r", "expires_in": 600 });
+    provider.answer(TOKEN, tokens("t"));
+    let mut app = App::new(&provider, forge(Does::Asks));
+    let started = app.start().await;
+    assert_eq!(app.callback(&started).await.status, 303);
+    let mut refreshed = tokens("new");
+    let claims = json!({ "iss": "https://forge.example", "sub": "admin", "aud": "shop" });
+    refreshed["id_token"] = super::imitation::id_token("n", &claims).into();
+    provider.answer(TOKEN, refreshed);
+    app.clock.advance(Duration::from_secs(601));
+    for _ in 0..2 {
+        let me = app.me().await;
+        assert_eq!(me["access_token"], true);
+        let user = [&me["issuer"], &me["subject"], &me["source"]];
+        assert_eq!(user, ["https://forge.example", "7", "Userinfo"]);
+    }
+    let all = provider.requests();
+    let sent: Vec<_> = all.iter().filter(|sent| sent.url == TOKEN).collect();
+    assert_eq!(sent.len(), 2, "the login and one refresh");
+    assert_eq!(sent[1].form()["grant_type"], "refresh_token");
+    assert_eq!(provider.count(USER), 1, "the login");
+    assert_eq!(app.send(Ask::page("/userinfo")).await.text(), "7");
+    let asked = provider.requests().pop().unwrap();
+    assert_eq!(
+        (&*asked.url, asked.header("authorization")),
+        (USER, "Bearer new")
+    );
+}
