@@ -4,8 +4,8 @@ use super::callback::AuthorizationGrant;
 use super::error::FlowError;
 use super::settings::Flow;
 use crate::clock::unix_seconds;
+use crate::protocol::Claims;
 use crate::protocol::token_response::TokenResponse;
-use crate::protocol::{AccessToken, Claims, IdToken};
 use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens, SubjectSource};
 use crate::token::id_token::{self, LoginExpectations};
 
@@ -35,30 +35,23 @@ impl Flow {
             access_token_expires_at,
             refresh_token: tokens.refresh_token,
             refresh_token_expires_at,
-            id_token: None,
+            // A server without OpenID Connect that sends one has not said what it means: it identifies no user.
+            id_token: tokens.id_token.filter(|_| !self.has_identity_source()),
             proof_key: self.proof_key(&transaction.secret)?,
             // RFC 9396 §7: the response says what was granted. Without it, nothing is known to be.
             authorization_details: tokens.authorization_details.unwrap_or_default(),
             resource_tokens: Vec::new(),
         };
         let claims = match &self.identity {
-            Some(source) => match self.identified_claims(source, &session_tokens).await {
-                Ok(claims) => claims,
-                Err(error) => {
-                    // These tokens will never be used.
-                    self.revoke_tokens(session_tokens).await;
-                    return Err(error);
-                }
-            },
-            None => {
-                // OpenID Connect Core §3.1.3.3: required, since the request had the scope `openid`.
-                let id_token = tokens.id_token.ok_or_else(FlowError::no_id_token)?;
-                let access_token = &session_tokens.access_token;
-                let claims = self
-                    .verified_claims(&grant, access_token, &id_token)
-                    .await?;
-                session_tokens.id_token = Some(id_token);
-                claims
+            Some(source) => self.identified_claims(source, &session_tokens).await,
+            None => self.verified_claims(&grant, &session_tokens).await,
+        };
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(error) => {
+                // These tokens will never be used.
+                self.revoke_tokens(session_tokens).await;
+                return Err(error);
             }
         };
         session_tokens.refresh_token =
@@ -76,13 +69,15 @@ impl Flow {
         }))
     }
 
-    /// Verifies the ID token of the response with these tokens and returns its claims.
+    /// Verifies the ID token of these tokens and returns its claims.
     async fn verified_claims(
         &self,
         grant: &AuthorizationGrant,
-        access_token: &AccessToken,
-        id_token: &IdToken,
+        tokens: &SessionTokens,
     ) -> Result<Claims, FlowError> {
+        // OpenID Connect Core §3.1.3.3: required, since the request had the scope `openid`.
+        let id_token = tokens.id_token.as_ref();
+        let id_token = id_token.ok_or_else(FlowError::no_id_token)?;
         let AuthorizationGrant {
             transaction,
             state,
@@ -93,7 +88,7 @@ impl Flow {
             settings: self.id_tokens(),
             client_id: self.client.id(),
             nonce: Some(&transaction.secret.nonce()),
-            access_token,
+            access_token: &tokens.access_token,
             code,
             state,
             max_age: transaction.max_age,

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::support::{Login, NOW, Server, code_of, sign_in, sign_in_with};
+use super::support::{ISSUER, Login, NOW, Server, code_of, sign_in, sign_in_with};
 use crate::crypto::Algorithm;
 use crate::flow::StartRequest;
 use crate::token::id_token::half_hash;
@@ -84,4 +84,37 @@ async fn two_logins_of_a_user_are_two_sessions() {
     let (_, one) = sign_in(&server).await;
     let (_, two) = sign_in(&server).await;
     assert_ne!(one.id(), two.id());
+}
+
+/// A user who was not identified has no use for the tokens, which the server may have issued for months.
+#[tokio::test]
+async fn tokens_beside_an_id_token_that_is_rejected_are_revoked() {
+    for (members, code) in [
+        (json!({}), "ok"),
+        (json!({ "id_token": null }), "id_token_missing"),
+        (json!({ "id_token": "a.b.c" }), "id_token_malformed"),
+        (
+            json!({ "id_token": { "nonce": "other" } }),
+            "id_token_nonce",
+        ),
+    ] {
+        let server = Server::new();
+        server.set_metadata(&json!({ "revocation_endpoint": format!("{ISSUER}/revoke") }));
+        let login = Login::start(&server).await;
+        let id_token = match members.get("id_token") {
+            None => login.id_token(&json!({})).into(),
+            Some(claims) if claims.is_object() => login.id_token(claims).into(),
+            Some(other) => other.clone(),
+        };
+        server.grant(&json!({ "id_token": id_token }));
+        assert_eq!(code_of(login.call_back().await), code, "{members}");
+        let forms = server.forms("/revoke").into_iter();
+        let tokens = forms.map(|form| form.into_iter().find(|(name, _)| name == "token"));
+        let tokens: Vec<_> = tokens.map(|token| token.unwrap().1).collect();
+        let expected: &[&str] = match code {
+            "ok" => &[],
+            _ => &["the-refresh-token", "the-access-token"],
+        };
+        assert_eq!(tokens, expected, "{members}");
+    }
 }
