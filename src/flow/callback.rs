@@ -97,7 +97,7 @@ impl Flow {
     /// Compares byte for byte, and requires `iss` if the server declares that it always sends it.
     async fn check_issuer(&self, response: &AuthorizationResponse) -> Result<(), FlowError> {
         match response.issuer() {
-            Some(issuer) if issuer == self.server.issuer() => Ok(()),
+            Some(issuer) if self.issuers().contains(&issuer) => Ok(()),
             Some(issuer) => Err(FlowError::request(
                 "issuer_mismatch",
                 format!(

@@ -230,13 +230,25 @@ impl App {
 
     /// Returns to the application with a code.
     pub async fn callback(&mut self, started: &Started) -> Answer {
-        let query = format!("/auth/callback?code=the-code&state={}", started.state);
+        self.callback_with(started, "").await
+    }
+
+    /// The same, with further parameters: `&iss=...`.
+    pub async fn callback_with(&mut self, started: &Started, parameters: &str) -> Answer {
+        let state = &started.state;
+        let query = format!("/auth/callback?code=the-code&state={state}{parameters}");
         self.send(Ask::page(&query)).await
     }
 
     /// Signs in with an ID token with these claims. Returns the answer of the callback.
     pub async fn sign_in(&mut self, token_endpoint: &str, claims: &Value) -> Answer {
         let started = self.start().await;
+        self.grant(token_endpoint, &started, claims);
+        self.callback(&started).await
+    }
+
+    /// Responds to the token request of a login with an ID token with these claims.
+    pub fn grant(&self, token_endpoint: &str, started: &Started, claims: &Value) {
         let id_token = id_token(&started.nonce, claims);
         self.provider.answer(
             token_endpoint,
@@ -244,7 +256,6 @@ impl App {
                 "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 3600, "id_token": id_token,
             }),
         );
-        self.callback(&started).await
     }
 
     /// Returns what the application knows about the user.

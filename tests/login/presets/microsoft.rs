@@ -22,6 +22,11 @@ fn issuer(tenant: &str) -> String {
     TEMPLATE.replace("{tenantid}", tenant)
 }
 
+fn encoded(issuer: &str) -> String {
+    let encoded = url::form_urlencoded::byte_serialize(issuer.as_bytes());
+    encoded.collect()
+}
+
 fn claims(tenant: &str) -> Value {
     json!({
         "ver": "2.0", "iss": issuer(tenant), "tid": tenant, "aud": "shop", "sub": "the-same-sub",
@@ -81,6 +86,28 @@ async fn only_users_of_listed_tenants_sign_in_and_their_issuer_is_that_of_the_te
     ] {
         let outcome = sign_in(&both, "organizations", TEMPLATE, &claims).await;
         assert_eq!(outcome, expected, "{name}");
+    }
+}
+
+/// RFC 9207 §2.4: the issuers of a response are those of ID tokens and of links.
+#[tokio::test]
+async fn a_response_names_the_issuer_of_a_listed_tenant_or_none() {
+    for (iss, status) in [
+        (issuer(CONTOSO), 303),
+        (issuer(FABRIKAM), 303),
+        (issuer(STRANGER), 400),
+        (TEMPLATE.to_owned(), 400),
+    ] {
+        let provider = entra("organizations", TEMPLATE);
+        let preset = Provider::microsoft_tenants([CONTOSO, FABRIKAM], "shop", "secret").unwrap();
+        let mut app = App::new(&provider, preset);
+        let started = app.start().await;
+        let endpoint = token_endpoint("organizations");
+        app.grant(&endpoint, &started, &claims(CONTOSO));
+        let iss = format!("&iss={}", encoded(&iss));
+        let answer = app.callback_with(&started, &iss).await;
+        assert_eq!(answer.status, status, "{iss}");
+        assert_eq!(provider.count(&endpoint) == 1, status == 303, "{iss}");
     }
 }
 
@@ -333,10 +360,6 @@ async fn a_frame_and_a_portal_name_the_issuer_of_the_tenant() {
         let login = with_store(login).with_third_party_login();
         login.add_provider(github()).unwrap()
     });
-    let encoded = |issuer: &str| {
-        let encoded = url::form_urlencoded::byte_serialize(issuer.as_bytes());
-        encoded.collect::<String>()
-    };
     let session = sign_in_at(&mut app, CONTOSO).await;
     for (iss, stays) in [
         (TEMPLATE.to_owned(), true),
