@@ -4,11 +4,11 @@ use super::error::At as _;
 use crate::config_error::ConfigError;
 
 /// Changes `layer` if the setting has a value, and adds the name of the setting to the error.
-pub(super) fn set<L, T: ?Sized>(
+pub(super) fn set<L, T>(
     layer: L,
     name: &str,
-    value: Option<&T>,
-    change: impl FnOnce(L, &T) -> Result<L, ConfigError>,
+    value: Option<T>,
+    change: impl FnOnce(L, T) -> Result<L, ConfigError>,
 ) -> Result<L, ConfigError> {
     match value {
         Some(value) => change(layer, value).at(name),

@@ -201,14 +201,8 @@ impl IssuerSettings {
         let verifier = set(verifier, "algorithms", names, |verifier, names| {
             verifier.with_algorithms(algorithms(names)?)
         })?;
-        let leeway = self.leeway.as_ref();
-        let verifier = set(verifier, "leeway", leeway, |verifier, leeway| {
-            verifier.with_leeway(*leeway)
-        })?;
-        let max_age = self.max_age.as_ref();
-        set(verifier, "max_age", max_age, |verifier, max_age| {
-            verifier.with_max_age(*max_age)
-        })
+        let verifier = set(verifier, "leeway", self.leeway, JwtVerifier::with_leeway)?;
+        set(verifier, "max_age", self.max_age, JwtVerifier::with_max_age)
     }
 }
 
@@ -217,49 +211,34 @@ impl IntrospectionSettings {
         let server = self.server.build_for_api(&self.issuer, server)?;
         let audience = audience(self.audience.as_ref(), self.clients.as_ref())?;
         let client = self.client.build().at("client")?;
-        let mut verifier = IntrospectionVerifier::new(&server, client, audience)?;
+        use IntrospectionVerifier as V;
+        let mut verifier = V::new(&server, client, audience)?;
         if self.signed_responses {
             verifier = verifier.with_signed_responses();
         }
         let url = self.endpoint.as_deref();
-        let verifier = set(
-            verifier,
-            "endpoint",
-            url,
-            IntrospectionVerifier::with_endpoint,
-        )?;
+        let verifier = set(verifier, "endpoint", url, V::with_endpoint)?;
         let members = self.scopes_from.as_ref();
         let verifier = set(verifier, "scopes_from", members, |verifier, members| {
             verifier.with_scopes_from(members.iter().map(|name| ScopeClaim::named(name)))
         })?;
-        let durations: [(&str, Option<Duration>, ChangeIntrospection); 3] = [
-            (
-                "cache_ttl",
-                self.cache_ttl,
-                IntrospectionVerifier::with_cache_ttl,
-            ),
-            (
-                "negative_cache_ttl",
-                self.negative_cache_ttl,
-                IntrospectionVerifier::with_negative_cache_ttl,
-            ),
-            ("leeway", self.leeway, IntrospectionVerifier::with_leeway),
-        ];
-        let mut durations = durations.into_iter();
-        let verifier = durations.try_fold(verifier, |verifier, (name, value, change)| {
-            set(verifier, name, value.as_ref(), |verifier, value| {
-                change(verifier, *value)
-            })
-        })?;
-        let limit = self.concurrency.as_ref();
-        set(verifier, "concurrency", limit, |verifier, limit| {
-            verifier.with_concurrency(*limit)
-        })
+        let verifier = set(verifier, "cache_ttl", self.cache_ttl, V::with_cache_ttl)?;
+        let ttl = self.negative_cache_ttl;
+        let verifier = set(
+            verifier,
+            "negative_cache_ttl",
+            ttl,
+            V::with_negative_cache_ttl,
+        )?;
+        let verifier = set(verifier, "leeway", self.leeway, V::with_leeway)?;
+        set(
+            verifier,
+            "concurrency",
+            self.concurrency,
+            V::with_concurrency,
+        )
     }
 }
-
-type ChangeIntrospection =
-    fn(IntrospectionVerifier, Duration) -> Result<IntrospectionVerifier, ConfigError>;
 
 /// There is no default: a token for another API must not be accepted here.
 fn audience(

@@ -54,11 +54,7 @@ impl DpopSettings {
             self.algorithms.as_ref(),
             |dpop, names| dpop.with_algorithms(algorithms(names)?),
         )?;
-        let dpop = set(dpop, "max_age", self.max_age.as_ref(), |dpop, max_age| {
-            dpop.with_max_age(*max_age)
-        })?;
-        set(dpop, "leeway", self.leeway.as_ref(), |dpop, leeway| {
-            dpop.with_leeway(*leeway)
-        })
+        let dpop = set(dpop, "max_age", self.max_age, Dpop::with_max_age)?;
+        set(dpop, "leeway", self.leeway, Dpop::with_leeway)
     }
 }

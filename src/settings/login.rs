@@ -190,14 +190,18 @@ impl LoginSettings {
             (None, None) => login,
             _ => return combination("set `session_limit` and `idle_limit`, or neither"),
         };
-        let max = self.max_sessions_per_user.as_ref();
-        let login = set(login, "max_sessions_per_user", max, |login, max| {
-            login.with_max_sessions_per_user(*max)
-        })?;
-        let limit = self.login_time_limit.as_ref();
-        let login = set(login, "login_time_limit", limit, |login, limit| {
-            login.with_login_time_limit(*limit)
-        })?;
+        let login = set(
+            login,
+            "max_sessions_per_user",
+            self.max_sessions_per_user,
+            LoginLayer::with_max_sessions_per_user,
+        )?;
+        let login = set(
+            login,
+            "login_time_limit",
+            self.login_time_limit,
+            LoginLayer::with_login_time_limit,
+        )?;
         let flags: [(bool, Switch<LoginLayer>); 4] = [
             (
                 self.browser_session_cookie,

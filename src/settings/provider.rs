@@ -156,10 +156,7 @@ impl ProviderSettings {
             audiences,
             |provider, audiences| provider.with_trusted_audiences(audiences),
         )?;
-        let leeway = self.leeway.as_ref();
-        let mut provider = set(provider, "leeway", leeway, |provider, leeway| {
-            provider.with_leeway(*leeway)
-        })?;
+        let mut provider = set(provider, "leeway", self.leeway, Provider::with_leeway)?;
         if let Some(lifetime) = self.default_token_lifetime {
             provider = provider.with_default_token_lifetime(lifetime);
         }

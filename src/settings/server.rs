@@ -75,9 +75,11 @@ impl ServerSettings {
                 ),
             ],
         )?;
-        let limit = self.outage_limit.as_ref();
-        set(server, "outage_limit", limit, |server, limit| {
-            server.with_outage_limit(*limit)
-        })
+        set(
+            server,
+            "outage_limit",
+            self.outage_limit,
+            AuthorizationServer::with_outage_limit,
+        )
     }
 }

@@ -124,8 +124,12 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(
 }
 
 pub(super) fn algorithm(name: &str) -> Result<Algorithm, ConfigError> {
-    Algorithm::from_name(name)
-        .ok_or_else(|| invalid(name, "it is not an algorithm of signatures: `ES256`"))
+    Algorithm::from_name(name).ok_or_else(|| {
+        invalid(
+            name,
+            "it is not the registered name of a supported signature algorithm, such as `ES256`",
+        )
+    })
 }
 
 pub(super) fn algorithms(names: &[String]) -> Result<Vec<Algorithm>, ConfigError> {
