@@ -86,9 +86,7 @@ impl<R> Flow<R> {
         let issuers = ExpectedIssuer::tenants(self.server.issuer(), tenants)?;
         self.with_id_tokens(|settings| Ok(settings.with_issuer(issuers)))
     }
-}
 
-impl<R> Flow<R> {
     /// Returns the issuer that users of a token with this `iss` belong to. `None` if no user of this provider does.
     pub(crate) fn issuer_of<'a>(&'a self, iss: &'a str) -> Option<&'a str> {
         self.id_tokens()

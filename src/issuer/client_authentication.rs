@@ -300,6 +300,8 @@ fn field(scheme: &'static str, credentials: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::system_clock;
+    use crate::random::Random;
 
     #[test]
     fn an_error_response_repeats_no_secret() {
@@ -329,8 +331,6 @@ mod tests {
         let body = r#"{"error":"invalid_client"}"#;
         assert_eq!(remove_echo(body.as_bytes(), &["client"]), None);
     }
-    use crate::clock::system_clock;
-    use crate::random::Random;
 
     #[test]
     fn only_introspection_takes_each_401_for_a_rejection_of_the_client() {

@@ -144,7 +144,8 @@ fn check_status(url: &str, status: StatusCode, headers: &HeaderMap) -> Result<()
     .map_err(|error| error.with_retry_after(wait))
 }
 
-/// Parses an object or an array as strictly as other documents: no value may depend on the parser.
+/// Parses an object or an array as strictly as other documents: no value may depend on the parser. `serde_json` returns the
+/// value, and keeps the last of two equal members; the strict parser reads objects only, and rejects these.
 fn parse(body: &[u8]) -> Option<Value> {
     let text = std::str::from_utf8(body).ok()?;
     let value: Value = serde_json::from_str(text).ok()?;
